@@ -1,0 +1,118 @@
+"""An embedded machine with splitringd on it, and guests whose program is fio."""
+import json
+import os
+import signal
+import subprocess
+import tempfile
+import time
+
+from . import fio
+
+
+class Machine:
+    """`with Machine(build, cpu) as machine:` starts both and leaves nothing behind."""
+
+    def __init__(self, build, backend_cpu, mode="adaptive"):
+        self.build = os.path.abspath(build)
+        self.name = f"bench-{os.getpid()}"
+        self.backend_cpu = backend_cpu
+        self.mode = mode
+        self.work = tempfile.TemporaryDirectory(prefix="splitring-bench-")
+        self.daemon = None
+
+    def path(self, name):
+        return os.path.join(self.work.name, name)
+
+    def splitring(self, *args, check=True):
+        """Runs the operator's command on this machine; gives what it prints."""
+        command = [f"{self.build}/tools/splitring", "-m", self.name, *args]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        if check and done.returncode:
+            raise fio.Failed(done.stderr.strip() or f"splitring {args[0]} failed")
+        return done.stdout
+
+    def __enter__(self):
+        self.splitring("machine", "start", self.name)
+        try:
+            self.start_daemon()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def start_daemon(self):
+        self.daemon = subprocess.Popen(
+            [f"{self.build}/tools/splitringd", "--hypervisor", self.address(),
+             "--threads", "1", "--cpus", str(self.backend_cpu), "--mode", self.mode,
+             "--pidfile", self.path("splitringd.pid"), "--log", self.path("splitringd.log")],
+            stdin=subprocess.DEVNULL)
+        deadline = time.monotonic() + 20
+        while not (os.path.exists(self.path("splitringd.pid")) and self.info()):
+            if self.daemon.poll() is not None or time.monotonic() > deadline:
+                with open(self.path("splitringd.log"), encoding="utf-8") as log:
+                    raise fio.Failed(f"splitringd did not start: {log.read()[-400:]}")
+            time.sleep(0.02)
+
+    def info(self):
+        """The daemon's totals, or None while it does not answer."""
+        text = self.splitring("info", "--json", check=False)
+        return (json.loads(text) if text.strip() else {}).get("daemon")
+
+    def address(self):
+        return f"embedded:/run/splitring/{self.name}"
+
+    def worker(self):
+        """The process that does the I/O."""
+        with open(self.path("splitringd.pid"), encoding="ascii") as file:
+            return int(file.readline())
+
+    def __exit__(self, *_):
+        if self.daemon and self.daemon.poll() is None:
+            self.daemon.send_signal(signal.SIGTERM)
+            try:
+                self.daemon.wait(20)
+            except subprocess.TimeoutExpired:
+                self.daemon.kill()
+                self.daemon.wait()
+        self.splitring("machine", "stop", self.name, check=False)
+        self.work.cleanup()
+
+    def run_guest(self, target, args, timeout=120, vdev="xvda"):
+        """
+        Creates a guest with one disk and fio as its program, waits for its end, and gives fio's
+        figures with what they cost the backend: cpu_us_per_io, notifications_per_1000.
+        """
+        name, out = "bench", self.path("fio.json")
+        if os.path.exists(out):
+            os.unlink(out)
+        engine = f"external:{self.build}/frontends/blk/fio/libsplitring-fio.so"
+        words = [f"--ioengine={engine}" if a == "--ioengine=splitring" else a for a in args]
+        config = self.path("guest.cfg")
+        with open(config, "w", encoding="utf-8") as file:
+            file.write(f'name = "{name}"\nmemory = 512\nkernel = "{fio.FIO}"\n'
+                       f'extra = "{" ".join(words)} --filename={vdev} --output={out}"\n'
+                       f'disk = [ "format=raw,vdev={vdev},access=rw,target={target}" ]\n')
+        before, cpu = self.info(), fio.cpu_seconds(self.worker())
+        self.splitring("create", config)
+        deadline = time.monotonic() + timeout
+        while any(d["name"] == name for d in json.loads(self.splitring("list", "--json"))):
+            if time.monotonic() > deadline:
+                self.splitring("destroy", name, check=False)
+                raise fio.Failed(f"the guest did not end within {timeout} s")
+            time.sleep(0.05)
+        cpu, after = fio.cpu_seconds(self.worker()) - cpu, self.info()
+        if not os.path.exists(out):
+            raise fio.Failed(f"the guest's fio wrote no result; its console: {self.console(name)}")
+        result = fio.read_result(out)
+        requests = after["requests"] - before["requests"]
+        if requests <= 0:
+            raise fio.Failed("splitringd counted no request: the figures would not be its own")
+        notifications = (after["notifications_sent"] + after["notifications_received"] -
+                         before["notifications_sent"] - before["notifications_received"])
+        result["cpu_us_per_io"] = cpu * 1e6 / requests
+        result["notifications_per_1000"] = notifications * 1000 / requests
+        return result
+
+    def console(self, name):
+        text = self.splitring("console", name, check=False).strip()
+        return text[-400:] or "empty"
