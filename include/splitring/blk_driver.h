@@ -11,8 +11,11 @@
  *
  *     const struct sr_blk_driver sr_blk_driver = { .abi = SR_BLK_DRIVER_ABI, .name = "mine", ... };
  *
- * Threads: open(), close() and refresh() run in the control thread; all that takes a queue runs in
- * the one thread that owns that queue. Several queues of a disk run at the same time.
+ * A driver has nothing to link with: <splitring/blk_options.h> is a header.
+ *
+ * Threads: open(), close() and refresh() run in the control thread; queue_open() runs there or in
+ * the queue's thread; all that takes a queue runs in the one thread that owns that queue. Several
+ * queues of a disk run at the same time, and refresh() beside them.
  * Errors: 0 or -errno.
  */
 
@@ -28,10 +31,12 @@ extern "C" {
 /* Goes up with every change that an old driver would not survive. */
 #define SR_BLK_DRIVER_ABI 1u
 
+#define SR_BLK_MAX_IOV 1024u /* pieces of one request */
+
 enum sr_blk_op {
 	SR_BLK_READ,
 	SR_BLK_WRITE,
-	SR_BLK_FLUSH,   /* all that was answered before is on stable storage when this is answered */
+	SR_BLK_FLUSH, /* all that was answered before is on stable storage when this is answered */
 	SR_BLK_DISCARD, /* offset and length only, no iov */
 };
 
@@ -43,26 +48,30 @@ enum {
 enum sr_blk_submit {
 	SR_BLK_DONE,   /* finished: .result holds the outcome, the request is the engine's again */
 	SR_BLK_QUEUED, /* the driver's until reap() gives it back, exactly once */
-	SR_BLK_BUSY,   /* not taken, no room: submitted again after the next reap() that gives some back */
+	SR_BLK_BUSY,   /* not taken, no room: submitted again after the next reap() that gives some
+			  back */
 };
 
 /* What the disk is. Filled by open(), and by refresh() after the disk has changed. */
 struct sr_blk_info {
-	uint64_t size;                 /* bytes, a multiple of logical_block_size */
-	uint32_t logical_block_size;   /* smallest unit of a transfer: 512 to 4096, a power of two */
-	uint32_t physical_block_size;  /* 0: the same as the logical one */
-	uint32_t memory_alignment;     /* of each iov's base, a power of two; 0 or 1: any */
-	uint32_t discard_granularity;  /* bytes; 0: the disk can't discard */
-	uint32_t discard_alignment;    /* bytes */
-	bool secure_discard;           /* SR_BLK_SECURE is honoured */
-	bool flush;                    /* SR_BLK_FLUSH does something; else the engine answers it */
-	bool read_only;                /* opened so, or the medium is */
+	uint64_t size;                /* bytes, a multiple of logical_block_size */
+	uint32_t logical_block_size;  /* smallest unit of a transfer: 512 to 4096, a power of two */
+	uint32_t physical_block_size; /* 0: the same as the logical one */
+	uint32_t memory_alignment;    /* of each iov's base, a power of two; 0 or 1: any */
+	uint32_t discard_granularity; /* bytes; 0: the disk can't discard */
+	uint32_t discard_alignment;   /* bytes */
+	bool secure_discard;          /* SR_BLK_SECURE is honoured */
+	bool flush;                   /* SR_BLK_FLUSH does something; else the engine answers it */
+	bool read_only;               /* opened so, or the medium is */
 	bool removable;
 };
 
 /*
  * A request. The engine has checked that [offset, offset + length) lies in the disk, is a multiple
- * of logical_block_size, that the iov adds up to length, and that a read-only disk is not written.
+ * of logical_block_size, that the iov adds up to length, that each piece of it is a multiple of
+ * logical_block_size long and starts at a multiple of memory_alignment, that there are no more than
+ * SR_BLK_MAX_IOV of them, and that a read-only disk is not written. The iov stays in place until
+ * the request is done. The memory is the guest's: it can change at any moment.
  * The driver may change nothing but result and the scratch space.
  */
 struct sr_blk_request {
@@ -73,14 +82,18 @@ struct sr_blk_request {
 	uint8_t op;    /* enum sr_blk_op */
 	uint8_t flags; /* SR_BLK_SECURE */
 	uint16_t reserved;
-	int64_t result; /* out: 0, or -errno. Fewer bytes than length is an error to report as -EIO */
-	void *scratch;  /* sr_blk_driver.scratch_size bytes, the driver's own, 16-byte aligned, zeroed once */
+	int64_t
+	    result; /* out: 0, or -errno. Fewer bytes than length is an error to report as -EIO */
+	void *scratch; /* sr_blk_driver.scratch_size bytes, the driver's own, 16-byte aligned,
+			  zeroed once */
 };
 
 /* What open() gets. The strings live until open() returns. */
 struct sr_blk_open {
-	const char *target; /* "/path/to/image", "size=1G": what stands behind "driver:" up to a comma */
-	/* The options that followed it, "direct=on,sqpoll=off", or "". Unknown keys are an error. */
+	/* "/path/to/image", "size=1G": what stands behind "driver:" up to a comma. */
+	const char *target;
+	/* The options that followed it, "direct=on,sqpoll=off", or "". Unknown keys are an error.
+	 */
 	const char *options;
 	bool read_only;
 	/* Where to put one clear line that says what failed, where, and what to do. */
@@ -117,12 +130,16 @@ struct sr_blk_driver {
 	void (*kick)(void *queue);
 	/* Up to `max` finished requests, their results set, into done[]. Never blocks. */
 	unsigned (*reap)(void *queue, struct sr_blk_request **done, unsigned max);
-	/* Readable when reap() has something; watched only while the queue thread sleeps. */
+	/*
+	 * Readable when reap() has something; watched only while the queue thread sleeps. The
+	 * engine looks with reap() at least once between a kick() and its sleep.
+	 */
 	int (*fd)(void *queue);
 
 	/*
 	 * Optional: memory that requests of this queue will use for long (for registered buffers),
-	 * told before it is used and after its last use.
+	 * told before it is used and after its last use. Other memory may be used beside it. What
+	 * is removed is exactly what was added.
 	 */
 	void (*memory_add)(void *queue, void *base, size_t len);
 	void (*memory_remove)(void *queue, void *base, size_t len);
