@@ -2,12 +2,13 @@
 
 /* The registry, targets, options, and the lines an operator reads when one of them is wrong. */
 
-#include <cmocka.h>
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include <cmocka.h>
 
 #include <drivers/registry.h>
 #include <splitring/blk_options.h>
