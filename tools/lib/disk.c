@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <tools/disk.h>
-#include <tools/vdev.h>
+#include <blkfront/vdev.h>
 
 #include <libxlutil.h>
 

@@ -7,7 +7,7 @@
 
 #include <tools/cfg.h>
 #include <tools/disk.h>
-#include <tools/vdev.h>
+#include <blkfront/vdev.h>
 #include <tools/words.h>
 
 #include <stdlib.h>

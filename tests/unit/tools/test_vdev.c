@@ -6,7 +6,7 @@
 
 #include <cmocka.h>
 
-#include <tools/vdev.h>
+#include <blkfront/vdev.h>
 
 #include <errno.h>
 #include <string.h>

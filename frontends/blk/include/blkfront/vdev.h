@@ -6,15 +6,14 @@
 #include <stdint.h>
 
 /*
- * How a virtual disk is called and numbered (xen-vbd-interface(7)): "xvda", "xvdb3", "d5p1",
- * "hda", "sdc" or the number itself, "51712" or "0xca00".
+ * Names of virtual disks and the numbers that stand for them in xenstore, by Xen's
+ * xen-vbd-interface(7): xvda, xvda1, sda, hda, d0p0, or the number itself (decimal, 0x.., 0..).
  */
 
-/* The number of the disk called `name`. -EINVAL: no such name. */
-int sr_vdev_parse(const char *name, uint32_t *vdev);
+/* -EINVAL: not a name of a virtual disk, or one out of the range that its scheme can number. */
+int sr_vdev_parse(const char *name, uint32_t *number);
 
-#define SR_VDEV_NAME_SIZE 24
-/* The xvd name of a disk; the number in decimal if it has none. Always terminated. */
-void sr_vdev_name(uint32_t vdev, char name[SR_VDEV_NAME_SIZE]);
+/* The name that a guest gives the disk: the reverse of the above; "xvda" for d0. */
+void sr_vdev_name(uint32_t number, char *name, size_t size);
 
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <tools/vdev.h>
+#include <blkfront/vdev.h>
 
 #include <errno.h>
 #include <stdbool.h>
