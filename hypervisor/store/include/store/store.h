@@ -35,8 +35,8 @@ struct sr_store_limits {
 	uint32_t transaction_bytes; /* what one transaction makes the store remember [512 KiB] */
 	uint32_t node_size;         /* bytes in a value [2048] */
 	uint32_t permissions;       /* entries in a node's permission list [5] */
-	uint32_t requests;          /* replies not taken yet; above it no more requests are read [20] */
-	uint32_t connections;       /* more are closed as they come [32] */
+	uint32_t requests;    /* replies not taken yet; above it no more requests are read [20] */
+	uint32_t connections; /* more are closed as they come [32] */
 	/*
 	 * Output queued for one connection, of any domain, in bytes [256 KiB]. A client that takes
 	 * no output gets above it no more replies (its requests are not read) and its watch events
@@ -106,8 +106,8 @@ int sr_store_release(struct sr_store *store, uint16_t domid);
 int sr_store_write(struct sr_store *store, const char *path, const void *value, size_t len);
 
 /* sr_store_write() of a formatted string, without its final nul. */
-__attribute__((format(printf, 3, 4)))
-int sr_store_printf(struct sr_store *store, const char *path, const char *format, ...);
+__attribute__((format(printf, 3, 4))) int sr_store_printf(struct sr_store *store, const char *path,
+							  const char *format, ...);
 
 /*
  * The value, followed by a nul that 'len' does not count; the caller frees it. 'len' may be NULL.
@@ -118,7 +118,8 @@ int sr_store_read(struct sr_store *store, const char *path, char **value, size_t
 /* Creates the node and missing parents with empty values; a node that is there stays as it is. */
 int sr_store_mkdir(struct sr_store *store, const char *path);
 
-/* Removes the node and all below it. A missing node is fine if its parent is there: else -ENOENT. */
+/* Removes the node and all below it. A missing node is fine if its parent is there: else -ENOENT.
+ */
 int sr_store_rm(struct sr_store *store, const char *path);
 
 /* One entry of a node's permissions. The first one names the owner and what all others may do. */
