@@ -29,7 +29,7 @@ int sr_client_new(struct sr_domain *domain, int fd)
 	client->domain = domain;
 	client->fd = fd;
 	client->epoll_events = EPOLLIN;
-	STAILQ_INIT(&client->out);
+	TAILQ_INIT(&client->out);
 	TAILQ_INIT(&client->watches);
 	LIST_INIT(&client->transactions);
 	ret = sr_server_watch(store, fd, EPOLLIN, &client->source);
@@ -63,8 +63,8 @@ void sr_client_kill(struct sr_client *client)
 	if (client->fd < 0)
 		return;
 	sr_client_reset(client);
-	while ((message = STAILQ_FIRST(&client->out))) {
-		STAILQ_REMOVE_HEAD(&client->out, link);
+	while ((message = TAILQ_FIRST(&client->out))) {
+		TAILQ_REMOVE(&client->out, message, link);
 		free(message);
 	}
 	if (client->unflushed)
@@ -104,7 +104,7 @@ static void update_poll(struct sr_client *client)
 
 	if (wants_requests(client))
 		events |= EPOLLIN;
-	if (!STAILQ_EMPTY(&client->out))
+	if (!TAILQ_EMPTY(&client->out))
 		events |= EPOLLOUT;
 	if (events == client->epoll_events)
 		return;
@@ -122,7 +122,7 @@ static void mark_unflushed(struct sr_client *client)
 
 static void queue(struct sr_client *client, struct sr_message *message)
 {
-	STAILQ_INSERT_TAIL(&client->out, message, link);
+	TAILQ_INSERT_TAIL(&client->out, message, link);
 	client->out_bytes += sizeof(message->header) + message->header.len;
 	if (message->reply)
 		client->out_replies++;
@@ -154,11 +154,11 @@ void sr_client_reply(struct sr_client *client, const struct xsd_sockmsg *request
 static bool repeats(const struct sr_client *client, const char *path, size_t path_len,
 		    const char *token, size_t token_len)
 {
-	const struct sr_message *last = STAILQ_LAST(&client->out, sr_message, link);
+	const struct sr_message *last = TAILQ_LAST(&client->out, sr_messages);
 
 	if (!last || last->reply || last->header.len != path_len + token_len)
 		return false;
-	if (last == STAILQ_FIRST(&client->out) && client->out_sent > 0)
+	if (last == TAILQ_FIRST(&client->out) && client->out_sent > 0)
 		return false;
 	return memcmp(last->payload, path, path_len) == 0 &&
 	       memcmp(last->payload + path_len, token, token_len) == 0;
@@ -222,7 +222,7 @@ static void drop_sent(struct sr_client *client, size_t sent)
 
 	client->out_sent += sent;
 	client->out_bytes -= sent;
-	while ((message = STAILQ_FIRST(&client->out))) {
+	while ((message = TAILQ_FIRST(&client->out))) {
 		size_t size = sizeof(message->header) + message->header.len;
 
 		if (client->out_sent < size)
@@ -230,7 +230,7 @@ static void drop_sent(struct sr_client *client, size_t sent)
 		client->out_sent -= size;
 		if (message->reply)
 			client->out_replies--;
-		STAILQ_REMOVE_HEAD(&client->out, link);
+		TAILQ_REMOVE(&client->out, message, link);
 		free(message);
 	}
 }
@@ -244,7 +244,7 @@ static int send_some(struct sr_client *client)
 	struct sr_message *message;
 	ssize_t sent;
 
-	STAILQ_FOREACH(message, &client->out, link)
+	TAILQ_FOREACH(message, &client->out, link)
 	{
 		if (msg.msg_iovlen == MESSAGES_PER_SEND)
 			break;
@@ -266,12 +266,12 @@ static void flush(struct sr_client *client)
 {
 	int ret = 1;
 
-	while (ret > 0 && !STAILQ_EMPTY(&client->out)) {
+	while (ret > 0 && !TAILQ_EMPTY(&client->out)) {
 		ret = send_some(client);
 		pay_owed(client);
 	}
 	/* No room is missing, so it is memory: better no connection than one that lost events. */
-	if (STAILQ_EMPTY(&client->out) && client->owed > 0)
+	if (TAILQ_EMPTY(&client->out) && client->owed > 0)
 		ret = -ENOMEM;
 	if (ret < 0)
 		sr_client_kill(client);

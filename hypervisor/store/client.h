@@ -14,11 +14,13 @@
 #include <xen/io/xs_wire.h>
 
 struct sr_message {
-	STAILQ_ENTRY(sr_message) link;
+	TAILQ_ENTRY(sr_message) link;
 	bool reply;
 	struct xsd_sockmsg header;
 	char payload[];
 };
+
+TAILQ_HEAD(sr_messages, sr_message);
 
 struct sr_client {
 	struct sr_source source;
@@ -34,7 +36,7 @@ struct sr_client {
 	struct xsd_sockmsg in_header;
 	char in_payload[XENSTORE_PAYLOAD_MAX + 1]; /* always followed by a nul */
 
-	STAILQ_HEAD(, sr_message) out;
+	struct sr_messages out;
 	size_t out_sent; /* of the first message */
 	size_t out_bytes;
 	uint32_t out_replies;

@@ -3,6 +3,7 @@
 #ifndef STORE_PATH_H
 #define STORE_PATH_H
 
+#include <errno.h> /* before xs_wire.h, which leaves out its table of errors without it */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
