@@ -120,7 +120,7 @@ static struct explore_result search(struct setup s, struct explore_program p)
 	p.words = s.shared.words;
 	p.count = 4 + SIZE;
 	explore(&p, &result);
-	print_message("%llu states, %llu ends: %s\n", (unsigned long long)result.states,
+	print_message("# %llu states, %llu ends: %s\n", (unsigned long long)result.states,
 		      (unsigned long long)result.runs,
 		      result.failed ? result.failed : "nothing found");
 	return result;
