@@ -56,7 +56,7 @@ struct sr_grant_map {
 
 struct sr_grant_unmap {
 	uint32_t handle; /* in */
-	int16_t status;  /* out: GNTST_okay, GNTST_bad_handle */
+	int16_t status;  /* out: GNTST_okay, GNTST_bad_handle, GNTST_eagain (still mapped) */
 };
 
 /*
@@ -102,7 +102,10 @@ enum sr_map_flags {
 int sr_conn_map(struct sr_conn *conn, uint16_t domid, const uint32_t *refs, uint32_t count,
 		uint32_t flags, int16_t *status, void **addr);
 
-/* `addr` and `count` as they were mapped, else -EINVAL. */
+/*
+ * `addr` and `count` as they were mapped, else -EINVAL. -EAGAIN: an entry stayed locked by somebody
+ * else; the addresses are gone, its pin goes when the connection is closed.
+ */
 int sr_conn_unmap(struct sr_conn *conn, void *addr, uint32_t count);
 
 /*

@@ -43,10 +43,10 @@ struct sr_domain_config {
 	uint16_t domid; /* or SR_DOMID_ANY; the first domain is domain 0 whatever it says */
 	enum sr_role role;
 	uint64_t nr_pages;         /* memory, in 4096-byte frames; at least 1 */
-	uint32_t nr_vcpus;         /* 0 means 1; up to XEN_LEGACY_MAX_VCPUS have a vcpu_info */
+	uint32_t nr_vcpus;         /* 0 means 1; at most XEN_LEGACY_MAX_VCPUS */
 	uint32_t max_grant_frames; /* 0 means 64; limit SR_GRANT_FRAMES_MAX */
 	uint32_t max_maptrack;     /* handles over all its connections; 0 means 262144 */
-	uint32_t max_ports;        /* 0 means no limit but the ABI's */
+	uint32_t max_ports;        /* ports have numbers below this; 0: the limit of the ABI */
 	/* Try hugetlb pages first. Maps (conn.h) of such memory must be of consecutive frames, and
 	 * cannot be strict. Without it the memory asks for transparent huge pages. */
 	bool hugetlb;

@@ -51,6 +51,8 @@ int sr_core_evtchn_set_owner(struct sr_core *core, uint16_t domid, uint32_t port
 struct sr_evtchn_consumer {
 	struct shared_info *info; /* in: the domain's */
 	uint32_t vcpu;            /* in */
+	/* 2-level, in: the ports this vcpu handles, as a bit array; NULL: all of them. */
+	const xen_ulong_t *own;
 	/* FIFO only, in: */
 	struct evtchn_fifo_control_block *control; /* NULL: 2-level */
 	uint8_t *mem;                              /* the domain's own memory */

@@ -117,13 +117,14 @@ struct sr_journal {
 	struct sr_journal_lock lock[SR_JOURNAL_LOCKS];
 };
 
-/* First page of `maptrack`. All but the journal is written once, by the machine process. */
+/* First page of `maptrack`. The connection writes `used` and the journal, the
+ * machine process the rest, once. */
 struct sr_maptrack_header {
 	uint32_t magic;
 	uint16_t conn;
 	uint16_t domid;
-	uint32_t capacity; /* handles */
-	uint32_t pad;
+	uint32_t capacity;     /* handles */
+	_Atomic uint32_t used; /* handles from here on were never used; by the connection */
 	struct sr_journal journal;
 };
 
