@@ -67,7 +67,9 @@ struct sr_blkfront_options {
 };
 
 #define SR_BLKFRONT_DEFAULTS                                                                       \
-	{ .queues = 1, .persistent = true, .indirect_segments = 256, .timeout_ms = 20000 }
+	{                                                                                          \
+		.queues = 1, .persistent = true, .indirect_segments = 256, .timeout_ms = 20000     \
+	}
 
 /* What has been agreed on. Constant while the front is open. */
 struct sr_blkfront_info {
@@ -75,11 +77,11 @@ struct sr_blkfront_info {
 	uint16_t backend_domid;
 	unsigned queues;
 	unsigned ring_order;
-	uint32_t ring_size; /* slots of each queue */
+	uint32_t ring_size;    /* slots of each queue */
 	unsigned max_segments; /* of a ring request; 11 without indirect segments */
 	uint32_t sector_size;  /* bytes: the unit of offsets and lengths, 512 or more */
 	uint32_t physical_sector_size;
-	bool persistent;     /* on both sides */
+	bool persistent;           /* on both sides */
 	bool grants_are_permanent; /* no grant work a request */
 	bool flush, barrier, discard, secure_discard;
 	uint32_t discard_granularity, discard_alignment; /* bytes */
@@ -106,6 +108,8 @@ const struct sr_blkfront_info *sr_blkfront_info(const struct sr_blkfront *front)
 uint64_t sr_blkfront_size(const struct sr_blkfront *front);
 /* 0; -ESHUTDOWN: the backend wants the device back; -EIO: broken. Any thread. */
 int sr_blkfront_status(const struct sr_blkfront *front);
+/* Why it is broken, in words; "" if it isn't. Any thread. */
+const char *sr_blkfront_reason(const struct sr_blkfront *front);
 /* `index` < info->queues. Owned by the front. */
 struct sr_blkfront_queue *sr_blkfront_queue(struct sr_blkfront *front, unsigned index);
 
@@ -125,7 +129,8 @@ int sr_blkfront_free(struct sr_blkfront_queue *queue, void *addr);
 enum sr_blkfront_op {
 	SR_BLKFRONT_READ,
 	SR_BLKFRONT_WRITE,
-	SR_BLKFRONT_FLUSH,   /* what was completed before is on stable storage; nothing else is used */
+	SR_BLKFRONT_FLUSH,   /* what was completed before is on stable storage; nothing else is used
+			      */
 	SR_BLKFRONT_BARRIER, /* a write, before and after all others; see sr_blkfront_submit() */
 	SR_BLKFRONT_DISCARD, /* .offset and .length */
 	SR_BLKFRONT_SECURE_DISCARD,
@@ -134,8 +139,8 @@ enum sr_blkfront_op {
 struct sr_blkfront_request {
 	enum sr_blkfront_op op;
 	unsigned iov_count;
-	uint64_t offset; /* bytes */
-	uint64_t length; /* bytes, of a discard only; else it is the sum of the iov */
+	uint64_t offset;         /* bytes */
+	uint64_t length;         /* bytes, of a discard only; else it is the sum of the iov */
 	const struct iovec *iov; /* iov and the memory stay untouched until completion */
 	void *tag;               /* the caller's */
 };

@@ -13,6 +13,7 @@
 /* -EINVAL: not a name of a virtual disk, or one out of the range that its scheme can number. */
 int sr_vdev_parse(const char *name, uint32_t *number);
 
+#define SR_VDEV_NAME_SIZE 24 /* enough for every name */
 /* The name that a guest gives the disk: the reverse of the above; "xvda" for d0. */
 void sr_vdev_name(uint32_t number, char *name, size_t size);
 
