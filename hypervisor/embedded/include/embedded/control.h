@@ -11,7 +11,7 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-#define SR_NAME_MAX	 63 /* bytes of a domain's name */
+#define SR_NAME_MAX       63 /* bytes of a domain's name */
 #define SR_INFO_PROCESSES 8
 
 struct sr_control;
@@ -28,9 +28,9 @@ enum sr_domain_kind {
 
 struct sr_domain_spec {
 	enum sr_domain_kind kind; /* driver or guest */
-	const char *name;	  /* as in an xl config: unique, [A-Za-z0-9._+-] */
-	uint8_t uuid[16];	  /* all zero: one is made up */
-	uint64_t pages;		  /* memory, in 4096-byte pages */
+	const char *name;         /* as in an xl config: unique, [A-Za-z0-9._+-] */
+	uint8_t uuid[16];         /* all zero: one is made up */
+	uint64_t pages;           /* memory, in 4096-byte pages */
 	unsigned vcpus;
 };
 
@@ -63,7 +63,7 @@ enum sr_domain_status {
 
 struct sr_domain_list_entry {
 	uint16_t domid;
-	uint16_t kind;	 /* enum sr_domain_kind */
+	uint16_t kind;   /* enum sr_domain_kind */
 	uint16_t status; /* enum sr_domain_status */
 	uint16_t processes;
 	char name[SR_NAME_MAX + 1];

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SR_PROVIDER_H
+#define SR_PROVIDER_H
+
+/*
+ * What a provider of the seam implements. Each handle begins with its operations, so that a call
+ * through hypervisor.h costs one indirect call and no look-up. The contract of an operation is
+ * that of the function of hypervisor.h that it stands for; a pointer marked "optional" may be
+ * NULL and then means -ENOTSUP.
+ */
+
+#include <hypervisor.h>
+
+struct sr_gnttab_ops {
+	void (*close)(struct sr_gnttab *gt);
+	int (*map)(struct sr_gnttab *gt, uint16_t domid, const uint32_t *refs, unsigned count,
+		   int prot, void **addr);
+	int (*unmap)(struct sr_gnttab *gt, void *addr, unsigned count);
+	int (*copy)(struct sr_gnttab *gt, struct sr_copy_segment *segs, unsigned count);
+	/* optional */
+	int (*region)(struct sr_gnttab *gt, uint16_t domid, void **base, size_t *len);
+};
+
+struct sr_gntshr_ops {
+	void (*close)(struct sr_gntshr *gs);
+	int (*share)(struct sr_gntshr *gs, uint16_t domid, unsigned count, bool writable,
+		     uint32_t *refs, void **addr);
+	int (*unshare)(struct sr_gntshr *gs, void *addr, unsigned count);
+	/* optional, all four or none */
+	int (*alloc)(struct sr_gntshr *gs, unsigned count, void **addr);
+	int (*free)(struct sr_gntshr *gs, void *addr, unsigned count);
+	int (*grant)(struct sr_gntshr *gs, uint16_t domid, void *addr, bool writable,
+		     uint32_t *ref);
+	int (*end)(struct sr_gntshr *gs, uint32_t ref);
+};
+
+struct sr_evtchn_ops {
+	void (*close)(struct sr_evtchn *ev);
+	int (*fd)(struct sr_evtchn *ev);
+	int (*alloc_unbound)(struct sr_evtchn *ev, uint16_t domid, uint32_t *port);
+	int (*bind_interdomain)(struct sr_evtchn *ev, uint16_t domid, uint32_t remote_port,
+				uint32_t *port);
+	int (*bind_virq)(struct sr_evtchn *ev, unsigned virq, uint32_t *port);
+	int (*unbind)(struct sr_evtchn *ev, uint32_t port);
+	int (*notify)(struct sr_evtchn *ev, uint32_t port);
+	int (*pending)(struct sr_evtchn *ev, uint32_t *port);
+	int (*unmask)(struct sr_evtchn *ev, uint32_t port);
+};
+
+struct sr_hypervisor_ops {
+	void (*close)(struct sr_hypervisor *hv);
+	int (*xenstore)(struct sr_hypervisor *hv, struct xs_handle **xs);
+	int (*gnttab_open)(struct sr_hypervisor *hv, struct sr_gnttab **gt);
+	int (*gntshr_open)(struct sr_hypervisor *hv, struct sr_gntshr **gs);
+	int (*evtchn_open)(struct sr_hypervisor *hv, struct sr_evtchn **ev);
+};
+
+/* The first member of each provider's own structures. */
+struct sr_hypervisor {
+	const struct sr_hypervisor_ops *ops;
+	char *address; /* set and freed by the dispatch */
+	unsigned caps;
+	uint16_t domid;
+};
+
+struct sr_gnttab {
+	const struct sr_gnttab_ops *ops;
+};
+
+struct sr_gntshr {
+	const struct sr_gntshr_ops *ops;
+};
+
+struct sr_evtchn {
+	const struct sr_evtchn_ops *ops;
+};
+
+/* How an address finds its provider: by what stands before the first colon. */
+struct sr_provider {
+	const char *scheme;
+	/* `rest` is the address after the colon. Fills in all of *hv but the address. */
+	int (*open)(const char *rest, struct sr_hypervisor **hv);
+};
+
+extern const struct sr_provider sr_provider_embedded;
+extern const struct sr_provider sr_provider_embedded_strict;
+
+#endif
