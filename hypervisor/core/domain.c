@@ -179,6 +179,7 @@ static int domain_new(struct sr_core *core, uint16_t domid, const struct sr_doma
 	d->role = c->role;
 	d->nr_vcpus = c->nr_vcpus ? c->nr_vcpus : 1;
 	d->max_maptrack = c->max_maptrack ? c->max_maptrack : DEFAULT_MAPTRACK;
+	d->channels = c->channels;
 	d->max_ports = c->max_ports ? c->max_ports : EVTCHN_FIFO_NR_CHANNELS;
 	d->fds = m.fds;
 	ret = sr_memory_create(c->nr_pages, max_frames, c->hugetlb, &m);

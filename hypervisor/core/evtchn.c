@@ -15,7 +15,7 @@ int sr_ports_init(struct sr_domain *d)
 
 uint32_t sr_port_limit(const struct sr_domain *d)
 {
-	uint32_t abi = d->fifo ? EVTCHN_FIFO_NR_CHANNELS : EVTCHN_2L_NR_CHANNELS;
+	uint32_t abi = d->fifo || d->channels ? EVTCHN_FIFO_NR_CHANNELS : EVTCHN_2L_NR_CHANNELS;
 
 	return d->max_ports < abi ? d->max_ports : abi;
 }
@@ -91,7 +91,7 @@ void sr_port_close(struct sr_core *core, struct sr_domain *d, uint32_t port)
 				d->virq_port[i] = 0;
 	if (d->fifo)
 		sr_fifo_clear_pending(d, p, port);
-	else
+	else if (!d->channels)
 		sr_2l_clear_pending(d, port);
 	p->state = EVTCHNSTAT_closed;
 	p->owner = SR_CONN_NONE;
@@ -134,7 +134,8 @@ void sr_port_set_pending(struct sr_core *core, struct sr_domain *d, uint32_t por
 {
 	struct sr_port *p = sr_port_of(d, port);
 
-	if (d->fifo ? sr_fifo_set_pending(d, p, port) : sr_2l_set_pending(d, p, port))
+	if (d->channels || (d->fifo ? sr_fifo_set_pending(d, p, port)
+				    : sr_2l_set_pending(d, p, port)))
 		core->ops.deliver(core->ctx, d->domid, p->vcpu, port);
 }
 
@@ -219,6 +220,8 @@ int sr_core_evtchn_unmask(struct sr_core *core, uint16_t caller, uint32_t port)
 
 	if (!p)
 		return d ? -EINVAL : -ESRCH;
+	if (d->channels)
+		return 0;
 	if (d->fifo ? sr_fifo_unmask(d, p, port) : sr_2l_unmask(d, p, port))
 		core->ops.deliver(core->ctx, d->domid, p->vcpu, port);
 	return 0;

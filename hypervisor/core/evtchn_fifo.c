@@ -144,6 +144,8 @@ int sr_core_evtchn_init_control(struct sr_core *core, uint16_t caller,
 
 	if (!d)
 		return -ESRCH;
+	if (d->channels)
+		return -EOPNOTSUPP;
 	if (op->vcpu >= d->nr_vcpus)
 		return -ENOENT;
 	page = sr_foreign_page(d->view, op->control_gfn);

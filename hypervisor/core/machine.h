@@ -49,6 +49,7 @@ struct sr_domain {
 	struct sr_domain_fds fds; /* table and active; mem is the view's */
 	/* event channels */
 	uint32_t max_ports;
+	bool channels;
 	uint32_t nr_ports;       /* in use */
 	uint32_t port_hint;      /* all below are in use */
 	struct sr_port **chunks; /* SR_PORT_CHUNKS of them */

@@ -92,6 +92,7 @@ static int create_core(struct sr_machine *m, const struct sr_domain_spec *spec, 
 		.max_grant_frames = guest ? m->opts.guest_grant_frames : SR_GRANT_FRAMES_MAX,
 		.max_maptrack = trusted ? TRUSTED_MAPTRACK : GUEST_MAPTRACK,
 		.max_ports = guest ? m->opts.guest_ports : 0,
+		.channels = true,
 		.hugetlb = m->opts.hugetlb,
 	};
 
@@ -164,8 +165,6 @@ int sr_dom_create(struct sr_machine *m, const struct sr_domain_spec *spec, struc
 	dom->door.src.fd = -1;
 	strcpy(dom->name, spec->name);
 	make_uuid(dom, spec);
-	dom->info = (struct shared_info *)(sr_core_domain_view(m->core, domid)->table +
-					   SR_TABLE_INFO_OFFSET);
 	err = sr_ranges_init(m, dom);
 	if (!err)
 		err = sr_em_socket_name(m->dir, "xenstored", domid, &sa);

@@ -103,7 +103,6 @@ struct sr_dom {
 	struct sr_port **ports; /* by number */
 	uint32_t nr_ports;      /* slots in `ports` */
 	uint32_t live_ports;
-	struct shared_info *info;
 	struct sr_grant_table *table; /* the machine's hand in the domain's grant table */
 	struct sr_bitmap page_map, ref_map;
 	struct sr_estate *lingering;

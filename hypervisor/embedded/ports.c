@@ -176,15 +176,11 @@ void sr_ports_deliver(void *ctx, uint16_t domid, uint32_t vcpu, uint32_t port)
 	struct sr_machine *m = ctx;
 	struct sr_dom *dom = sr_dom_find(m, domid);
 	struct sr_port *p = dom ? find(dom, port) : NULL;
-	xen_ulong_t bit = (xen_ulong_t)1 << port % (8 * sizeof(bit));
 	uint64_t one = 1;
 	ssize_t n;
 
 	if (!p || !p->virq)
 		return;
-	/* The line has it now. Left pending in shared_info, it would be the last one we hear of. */
-	__atomic_fetch_and(&dom->info->evtchn_pending[port / (8 * sizeof(bit))], ~bit,
-			   __ATOMIC_SEQ_CST);
 	if (sr_channel_send(p->line) == SR_CHANNEL_RING) {
 		n = write(p->ringer, &one, sizeof(one));
 		(void)n; /* EAGAIN: it rings already */

@@ -11,8 +11,12 @@
  * The machine takes each field of a request for hostile. The provider trusts the machine.
  */
 
+#include <errno.h>
 #include <stdint.h>
+#include <stdio.h>
+#include <sys/socket.h>
 #include <sys/types.h>
+#include <sys/un.h>
 
 #include <embedded/control.h>
 
@@ -148,7 +152,14 @@ int sr_em_call_data(struct sr_em_client *cl, const struct sr_em_request *req, co
 void sr_em_disconnect(struct sr_em_client *cl);
 
 /* DIR/PREFIX-DOMID as a socket's address. -ENAMETOOLONG. */
-struct sockaddr_un;
-int sr_em_socket_name(const char *dir, const char *prefix, uint16_t domid, struct sockaddr_un *sa);
+static inline int sr_em_socket_name(const char *dir, const char *prefix, uint16_t domid,
+				    struct sockaddr_un *sa)
+{
+	int n;
+
+	*sa = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	n = snprintf(sa->sun_path, sizeof(sa->sun_path), "%s/%s-%u", dir, prefix, domid);
+	return n < 0 || (size_t)n >= sizeof(sa->sun_path) ? -ENAMETOOLONG : 0;
+}
 
 #endif

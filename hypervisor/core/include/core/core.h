@@ -47,6 +47,12 @@ struct sr_domain_config {
 	uint32_t max_grant_frames; /* 0 means 64; limit SR_GRANT_FRAMES_MAX */
 	uint32_t max_maptrack;     /* handles over all its connections; 0 means 262144 */
 	uint32_t max_ports;        /* ports have numbers below this; 0: the limit of the ABI */
+	/*
+	 * Its events travel by channels (channel.h), not by the bits of shared_info or of the FIFO
+	 * ABI: ops.deliver is called for every event, masks are the business of whoever implements
+	 * it, and ports have as many numbers as the FIFO ABI has.
+	 */
+	bool channels;
 	/* Try hugetlb pages first. Maps (conn.h) of such memory must be of consecutive frames, and
 	 * cannot be strict. Without it the memory asks for transparent huge pages. */
 	bool hugetlb;
