@@ -131,8 +131,9 @@ struct sr_blk_driver {
 	/* Up to `max` finished requests, their results set, into done[]. Never blocks. */
 	unsigned (*reap)(void *queue, struct sr_blk_request **done, unsigned max);
 	/*
-	 * Readable when reap() has something; watched only while the queue thread sleeps. The
-	 * engine looks with reap() at least once between a kick() and its sleep.
+	 * Becomes readable when a request finishes; watched only while the queue thread sleeps.
+	 * Between a kick() and its sleep the engine calls reap() until it gives back less than it
+	 * could: what finished before that need not make this readable.
 	 */
 	int (*fd)(void *queue);
 

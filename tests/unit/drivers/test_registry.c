@@ -59,6 +59,16 @@ static void test_targets(void **state)
 	refuse("null:,size=1G", -EINVAL, "names no disk");
 }
 
+static void test_default_driver_is_uring(void **state)
+{
+	parse("/images/a.img", "uring", "/images/a.img", "");
+	parse("/images/a:b,direct=off", "uring", "/images/a:b", "direct=off");
+	parse("./null:a", "uring", "./null:a", "");
+	parse("UPPER:a", "uring", "UPPER:a", "");
+	parse("uring:/dev/sda", "uring", "/dev/sda", "");
+	parse("aio:/dev/sda", "aio", "/dev/sda", "");
+}
+
 static void test_sizes(void **state)
 {
 	const struct {
@@ -264,6 +274,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_targets, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_default_driver_is_uring, set_up, tear_down),
 		cmocka_unit_test(test_sizes),
 		cmocka_unit_test_setup_teardown(test_options, set_up, tear_down),
 		cmocka_unit_test(test_options_of_every_type),

@@ -8,11 +8,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-extern const struct sr_blk_driver sr_blk_driver_null, sr_blk_driver_ram;
+extern const struct sr_blk_driver sr_blk_driver_null, sr_blk_driver_ram, sr_blk_driver_uring,
+    sr_blk_driver_aio;
 
 static const struct sr_blk_driver *const builtin[] = {
 	&sr_blk_driver_null,
 	&sr_blk_driver_ram,
+	&sr_blk_driver_uring,
+	&sr_blk_driver_aio,
 };
 
 int sr_blk_error(char *error, size_t error_size, int err, const char *format, ...)

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef URING_URING_H
+#define URING_URING_H
+
+/* What the files of this driver share. */
+
+#include <file/slow.h>
+#include <file/transfer.h>
+
+#include <liburing.h>
+
+struct uring_disk {
+	struct sr_file file;
+	struct sr_slow slow;
+	bool sqpoll;
+};
+
+/*
+ * Registered memory: the kernel looks up and pins its pages once instead of at every request. A
+ * region takes one slot for each GiB, the most the kernel allows.
+ */
+#define URING_BUFFER_SLOTS 64u
+#define URING_BUFFER_MAX   (UINT64_C(1) << 30)
+#define URING_BUFFER_MIN   (UINT64_C(64) << 10) /* a smaller one costs more to find than it saves */
+
+struct uring_buffers {
+	struct iovec slots[URING_BUFFER_SLOTS]; /* iov_len 0: free */
+	unsigned used;                          /* slots from 0 that may be in use */
+	unsigned hint;                          /* the slot that was found last */
+	bool usable;
+};
+
+struct uring_queue {
+	struct uring_disk *disk;
+	struct io_uring ring;
+	unsigned depth;
+	unsigned inflight; /* requests that are ours, those of the slow lane left out */
+	bool started;      /* the ring is enabled, by the thread that uses it */
+	bool fixed_file;
+	bool watching; /* a poll of slow.event is in the ring */
+	struct uring_buffers buffers;
+	struct sr_slow_queue slow;
+	struct sr_blk_request *failed; /* could not be handed to the kernel; results set */
+};
+
+/* The request's scratch space. */
+struct uring_io {
+	struct sr_transfer transfer;
+	struct sr_blk_request *next; /* in uring_queue.failed */
+	struct sr_slow_job job;
+};
+
+int uring_queue_open(void *disk, const struct sr_blk_queue_params *params, void **queue);
+void uring_queue_close(void *queue);
+enum sr_blk_submit uring_submit(void *queue, struct sr_blk_request *req);
+void uring_kick(void *queue);
+unsigned uring_reap(void *queue, struct sr_blk_request **done, unsigned max);
+int uring_fd(void *queue);
+void uring_memory_add(void *queue, void *base, size_t len);
+void uring_memory_remove(void *queue, void *base, size_t len);
+
+/* Makes the ring usable by the calling thread, and only by it, at its first use. */
+void uring_start(struct uring_queue *queue);
+
+/* The table of registered buffers; without one every request brings its memory along. */
+void uring_buffers_init(struct uring_queue *queue);
+
+/* The slot that holds all of [base, base + len), or -1. */
+int uring_buffers_find(struct uring_buffers *buffers, const void *base, size_t len);
+
+#endif
