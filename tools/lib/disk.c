@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include <tools/disk.h>
 #include <blkfront/vdev.h>
+#include <tools/disk.h>
 
 #include <libxlutil.h>
 

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SPLITRINGD_DAEMON_H
+#define SPLITRINGD_DAEMON_H
+
+#include "options.h"
+
+#include <common/log.h>
+
+#include <limits.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * splitringd is one process or two. The worker serves the disks. The supervisor, its parent, holds
+ * the memory that a worker needs to go on after another one was killed, and starts a new one. Where
+ * systemd holds that memory, or where nobody should, the worker is alone.
+ */
+struct daemon {
+	struct options opt;
+	char dir[PATH_MAX]; /* of the hypervisor, see <tools/rundir.h> */
+	uint16_t domid;
+	char socket[PATH_MAX]; /* DIR/splitringd-DOMID.sock */
+	char lock[PATH_MAX];   /* DIR/splitringd-DOMID.lock, held by lock_fd */
+	int lock_fd;
+	struct sr_log log;
+	struct sr_log_source src;
+	pid_t supervisor; /* 0: there is none */
+};
+
+/* How the worker ends. */
+enum {
+	EXIT_DRAINED = 0,
+	EXIT_FAILED = 1,
+	EXIT_USAGE = 2,
+	EXIT_GONE = 3, /* the hypervisor is gone: no use in another worker */
+};
+
+/*
+ * worker.c. Serves until it is told to stop. keep_fd: the connection to the supervisor's keeper, or
+ * -1; ready_fd: gets a byte and is closed once the daemon answers, or -1. Returns an exit status.
+ */
+int worker_run(struct daemon *d, int keep_fd, int ready_fd);
+
+/* supervisor.c. Keeps a worker running until it ends by itself. Returns an exit status. */
+int supervisor_run(struct daemon *d);
+
+/* process.c: what both kinds of process do. */
+
+/* Locks out a second daemon of the same domain. */
+int daemon_lock(struct daemon *d, struct sr_fail *f);
+/* Opens the log, also again after a rename: the old descriptor's number stays. */
+int daemon_open_log(struct daemon *d, struct sr_fail *f);
+/* "WORKER\nSUPERVISOR\n", at once or not at all; a failure is logged. */
+void daemon_write_pidfile(const struct daemon *d, pid_t worker);
+void daemon_remove_pidfile(const struct daemon *d);
+/* Tells systemd, where it listens. `state` as in sd_notify(3). */
+void daemon_notify(const char *state);
+
+#endif
