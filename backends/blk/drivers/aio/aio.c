@@ -2,7 +2,12 @@
 
 /* A file or block device through Linux's native AIO. See docs/drivers/aio.md. */
 
-#include "aio.h"
+#include <aio/queue.h>
+
+struct aio_disk {
+	struct sr_file file;
+	struct sr_slow slow;
+};
 
 extern const struct sr_blk_driver sr_blk_driver_aio;
 
@@ -46,18 +51,29 @@ static int aio_refresh(void *arg, struct sr_blk_info *info)
 	return sr_file_refresh(&disk->file, info);
 }
 
+static int aio_queue_open(void *arg, const struct sr_blk_queue_params *params, void **out)
+{
+	struct aio_disk *disk = arg;
+	struct sr_aio_queue *queue;
+	int err = sr_aio_queue_open(&disk->file, &disk->slow, params->depth, &queue);
+
+	if (!err)
+		*out = queue;
+	return err;
+}
+
 const struct sr_blk_driver sr_blk_driver_aio = {
 	.abi = SR_BLK_DRIVER_ABI,
 	.name = "aio",
 	.description = "files and block devices through Linux AIO",
-	.scratch_size = sizeof(struct aio_io),
+	.scratch_size = sizeof(struct sr_aio_io),
 	.open = aio_open,
 	.close = aio_close,
 	.refresh = aio_refresh,
 	.queue_open = aio_queue_open,
-	.queue_close = aio_queue_close,
-	.submit = aio_submit,
-	.kick = aio_kick,
-	.reap = aio_reap,
-	.fd = aio_fd,
+	.queue_close = sr_aio_queue_close,
+	.submit = sr_aio_submit,
+	.kick = sr_aio_kick,
+	.reap = sr_aio_reap,
+	.fd = sr_aio_fd,
 };

@@ -5,7 +5,7 @@
  * call, and reap() takes the answers from the ring that the kernel shares with us, with none.
  */
 
-#include "aio.h"
+#include <aio/queue.h>
 
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -27,28 +27,29 @@ struct aio_ring {
 
 #define AIO_RING_MAGIC 0xa10a10a1u
 
-static struct aio_io *io_of(struct sr_blk_request *req)
+static struct sr_aio_io *io_of(struct sr_blk_request *req)
 {
 	return req->scratch;
 }
 
-int aio_queue_open(void *disk, const struct sr_blk_queue_params *params, void **out)
+int sr_aio_queue_open(const struct sr_file *file, struct sr_slow *slow, unsigned depth,
+		      struct sr_aio_queue **out)
 {
-	struct aio_queue *queue;
+	struct sr_aio_queue *queue;
 	struct aio_ring *ring;
 	int err;
 
-	queue = calloc(1, sizeof(*queue) + params->depth * sizeof(queue->batch[0]));
+	queue = calloc(1, sizeof(*queue) + depth * sizeof(queue->batch[0]));
 	if (!queue)
 		return -ENOMEM;
-	queue->disk = disk;
-	queue->depth = params->depth;
+	queue->file = file;
+	queue->depth = depth;
 	queue->event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (queue->event < 0) {
 		err = -errno;
 		goto out_free;
 	}
-	err = io_setup((int)params->depth, &queue->context);
+	err = io_setup((int)depth, &queue->context);
 	if (err)
 		goto out_event;
 	ring = (struct aio_ring *)queue->context;
@@ -56,7 +57,7 @@ int aio_queue_open(void *disk, const struct sr_blk_queue_params *params, void **
 		err = -ENOTSUP;
 		goto out_context;
 	}
-	sr_slow_queue_init(&queue->slow, &queue->disk->slow, queue->event);
+	sr_slow_queue_init(&queue->slow, slow, queue->event);
 	*out = queue;
 	return 0;
 out_context:
@@ -68,9 +69,9 @@ out_free:
 	return err;
 }
 
-void aio_queue_close(void *arg)
+void sr_aio_queue_close(void *arg)
 {
-	struct aio_queue *queue = arg;
+	struct sr_aio_queue *queue = arg;
 
 	io_destroy(queue->context);
 	close(queue->event);
@@ -78,10 +79,10 @@ void aio_queue_close(void *arg)
 }
 
 /* Fills the control block and puts it into the batch. */
-static void prepare(struct aio_queue *queue, struct sr_blk_request *req)
+static void prepare(struct sr_aio_queue *queue, struct sr_blk_request *req)
 {
-	struct aio_io *io = io_of(req);
-	int fd = queue->disk->file.fd;
+	struct sr_aio_io *io = io_of(req);
+	int fd = queue->file->fd;
 	long long offset = (long long)(req->offset + io->transfer.moved);
 	const struct iovec *iov = &io->piece;
 	int count = 1;
@@ -101,15 +102,15 @@ static void prepare(struct aio_queue *queue, struct sr_blk_request *req)
 	io->iocb.data = req;
 	/* What goes through the page cache is finished when io_submit() returns: no need to tell.
 	 */
-	if (queue->disk->file.direct || req->op == SR_BLK_FLUSH)
+	if (queue->file->direct || req->op == SR_BLK_FLUSH)
 		io_set_eventfd(&io->iocb, queue->event);
 	queue->batch[queue->batch_count++] = &io->iocb;
 }
 
-enum sr_blk_submit aio_submit(void *arg, struct sr_blk_request *req)
+enum sr_blk_submit sr_aio_submit(void *arg, struct sr_blk_request *req)
 {
-	struct aio_queue *queue = arg;
-	struct aio_io *io = io_of(req);
+	struct sr_aio_queue *queue = arg;
+	struct sr_aio_io *io = io_of(req);
 
 	if (req->op == SR_BLK_DISCARD)
 		return sr_slow_submit(&queue->slow, &io->job, req);
@@ -123,7 +124,7 @@ enum sr_blk_submit aio_submit(void *arg, struct sr_blk_request *req)
 
 /* The kernel refuses the block with `err`: the request's end, or the slow lane's if that can do it.
  */
-static void refused(struct aio_queue *queue, struct iocb *iocb, int err)
+static void refused(struct sr_aio_queue *queue, struct iocb *iocb, int err)
 {
 	struct sr_blk_request *req = iocb->data;
 
@@ -137,9 +138,9 @@ static void refused(struct aio_queue *queue, struct iocb *iocb, int err)
 	queue->failed = req;
 }
 
-void aio_kick(void *arg)
+void sr_aio_kick(void *arg)
 {
-	struct aio_queue *queue = arg;
+	struct sr_aio_queue *queue = arg;
 	unsigned at = 0, tries = 0;
 
 	while (at < queue->batch_count) {
@@ -154,7 +155,7 @@ void aio_kick(void *arg)
 	queue->batch_count = 0;
 }
 
-static unsigned reap_ring(struct aio_queue *queue, struct sr_blk_request **done, unsigned max)
+static unsigned reap_ring(struct sr_aio_queue *queue, struct sr_blk_request **done, unsigned max)
 {
 	struct aio_ring *ring = (struct aio_ring *)queue->context;
 	uint32_t head = ring->head, tail = __atomic_load_n(&ring->tail, __ATOMIC_ACQUIRE);
@@ -177,7 +178,7 @@ static unsigned reap_ring(struct aio_queue *queue, struct sr_blk_request **done,
 	return n;
 }
 
-static unsigned reap_all(struct aio_queue *queue, struct sr_blk_request **done, unsigned max)
+static unsigned reap_all(struct sr_aio_queue *queue, struct sr_blk_request **done, unsigned max)
 {
 	unsigned n = reap_ring(queue, done, max), slow;
 
@@ -187,9 +188,9 @@ static unsigned reap_all(struct aio_queue *queue, struct sr_blk_request **done, 
 	return n + slow;
 }
 
-unsigned aio_reap(void *arg, struct sr_blk_request **done, unsigned max)
+unsigned sr_aio_reap(void *arg, struct sr_blk_request **done, unsigned max)
 {
-	struct aio_queue *queue = arg;
+	struct sr_aio_queue *queue = arg;
 	eventfd_t count;
 	unsigned n = 0;
 
@@ -208,13 +209,13 @@ unsigned aio_reap(void *arg, struct sr_blk_request **done, unsigned max)
 		n += reap_all(queue, done + n, max - n);
 	}
 	if (queue->batch_count)
-		aio_kick(queue);
+		sr_aio_kick(queue);
 	return n;
 }
 
-int aio_fd(void *arg)
+int sr_aio_fd(void *arg)
 {
-	struct aio_queue *queue = arg;
+	struct sr_aio_queue *queue = arg;
 
 	return queue->event;
 }

@@ -3,8 +3,10 @@
 
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 void sr_file_options_table(struct sr_file_options *options, struct sr_blk_option *rows)
@@ -129,6 +131,7 @@ static int describe(const struct sr_blk_open *args, const struct sr_file_options
 		    struct sr_file *file, struct sr_blk_info *info)
 {
 	uint64_t size = 0;
+	struct statfs fs;
 	int err = image_size(file, &size);
 
 	if (err)
@@ -156,6 +159,7 @@ static int describe(const struct sr_blk_open *args, const struct sr_file_options
 	if (info->physical_block_size < info->logical_block_size)
 		info->physical_block_size = info->logical_block_size;
 	file->logical_block_size = info->logical_block_size;
+	file->memory = !file->block && !fstatfs(file->fd, &fs) && fs.f_type == TMPFS_MAGIC;
 	if (options->discard && !args->read_only)
 		sr_file_discard_probe(file, info);
 	return 0;

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "uring.h"
 
-void uring_buffers_init(struct uring_queue *queue)
+void sr_uring_buffers_init(struct uring_queue *queue)
 {
 	queue->buffers.usable =
 	    io_uring_register_buffers_sparse(&queue->ring, URING_BUFFER_SLOTS) == 0;
 }
 
-int uring_buffers_find(struct uring_buffers *buffers, const void *base, size_t len)
+int sr_uring_buffers_find(struct uring_buffers *buffers, const void *base, size_t len)
 {
 	uintptr_t at = (uintptr_t)base;
 
@@ -46,11 +46,13 @@ static int add_slot(struct uring_queue *queue, uint8_t *base, size_t len)
  * Nobody is told where it fails, for want of RLIMIT_MEMLOCK or because the memory is of a kind that
  * can't be pinned: the requests work all the same.
  */
-void uring_memory_add(void *arg, void *base, size_t len)
+void sr_uring_memory_add(void *arg, void *base, size_t len)
 {
 	struct uring_queue *queue = arg;
 
-	uring_start(queue);
+	if (queue->aio)
+		return;
+	sr_uring_start(queue);
 	if (!queue->buffers.usable || len < URING_BUFFER_MIN)
 		return;
 	for (size_t at = 0; at < len; at += URING_BUFFER_MAX) {
@@ -61,7 +63,7 @@ void uring_memory_add(void *arg, void *base, size_t len)
 	}
 }
 
-void uring_memory_remove(void *arg, void *base, size_t len)
+void sr_uring_memory_remove(void *arg, void *base, size_t len)
 {
 	struct uring_queue *queue = arg;
 	struct uring_buffers *buffers = &queue->buffers;

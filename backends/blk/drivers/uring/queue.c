@@ -4,6 +4,10 @@
  * One io_uring a queue. submit() only fills entries of the submission ring; kick() hands over the
  * batch with one system call, in which the kernel also does what it can do at once: what lies in
  * the page cache is copied there and then.
+ *
+ * Not so on tmpfs, which can't say "I would have to wait": io_uring hands each of its requests to a
+ * kernel thread on another processor. As there is nothing to wait for, AIO, which does the whole
+ * batch inside the call, serves these several times as fast, and takes the ring's place.
  */
 
 #include "uring.h"
@@ -50,7 +54,7 @@ static int ring_open(struct uring_queue *queue, unsigned entries)
 	return err;
 }
 
-int uring_queue_open(void *disk, const struct sr_blk_queue_params *params, void **out)
+int sr_uring_queue_open(void *disk, const struct sr_blk_queue_params *params, void **out)
 {
 	struct uring_queue *queue = calloc(1, sizeof(*queue));
 	int event, err;
@@ -59,6 +63,14 @@ int uring_queue_open(void *disk, const struct sr_blk_queue_params *params, void 
 		return -ENOMEM;
 	queue->disk = disk;
 	queue->depth = params->depth;
+	if (queue->disk->file.memory && !queue->disk->sqpoll) {
+		err = sr_aio_queue_open(&queue->disk->file, &queue->disk->slow, params->depth,
+					&queue->aio);
+		if (err)
+			goto out_free;
+		*out = queue;
+		return 0;
+	}
 	event = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (event < 0) {
 		err = -errno;
@@ -71,7 +83,7 @@ int uring_queue_open(void *disk, const struct sr_blk_queue_params *params, void 
 		goto out_event;
 	queue->fixed_file = !io_uring_register_files(&queue->ring, &queue->disk->file.fd, 1);
 	sr_slow_queue_init(&queue->slow, &queue->disk->slow, event);
-	uring_buffers_init(queue);
+	sr_uring_buffers_init(queue);
 	*out = queue;
 	return 0;
 out_event:
@@ -81,10 +93,15 @@ out_free:
 	return err;
 }
 
-void uring_queue_close(void *arg)
+void sr_uring_queue_close(void *arg)
 {
 	struct uring_queue *queue = arg;
 
+	if (queue->aio) {
+		sr_aio_queue_close(queue->aio);
+		free(queue);
+		return;
+	}
 	/* The file is let go of at once, not when the kernel gets round to freeing the ring. */
 	if (queue->fixed_file)
 		io_uring_unregister_files(&queue->ring);
@@ -93,7 +110,7 @@ void uring_queue_close(void *arg)
 	free(queue);
 }
 
-void uring_start(struct uring_queue *queue)
+void sr_uring_start(struct uring_queue *queue)
 {
 	if (queue->started)
 		return;
@@ -129,7 +146,7 @@ static void prepare_transfer(struct uring_queue *queue, struct io_uring_sqe *sqe
 				 queue->disk->file.fd, req->iov, req->iov_count, req->offset);
 		return;
 	}
-	slot = uring_buffers_find(&queue->buffers, piece.iov_base, piece.iov_len);
+	slot = sr_uring_buffers_find(&queue->buffers, piece.iov_base, piece.iov_len);
 	if (slot >= 0)
 		op = write ? IORING_OP_WRITE_FIXED : IORING_OP_READ_FIXED;
 	io_uring_prep_rw(op, sqe, queue->disk->file.fd, piece.iov_base, (unsigned)piece.iov_len,
@@ -176,12 +193,14 @@ static bool watch_slow(struct uring_queue *queue)
 	return true;
 }
 
-enum sr_blk_submit uring_submit(void *arg, struct sr_blk_request *req)
+enum sr_blk_submit sr_uring_submit(void *arg, struct sr_blk_request *req)
 {
 	struct uring_queue *queue = arg;
 	struct uring_io *io = io_of(req);
 	struct io_uring_sqe *sqe;
 
+	if (queue->aio)
+		return sr_aio_submit(queue->aio, req);
 	if (req->op == SR_BLK_DISCARD && (queue->disk->file.block || req->flags & SR_BLK_SECURE)) {
 		if (!watch_slow(queue))
 			return SR_BLK_BUSY;
@@ -229,7 +248,7 @@ static void flush(struct uring_queue *queue)
 {
 	int n = 0;
 
-	uring_start(queue);
+	sr_uring_start(queue);
 	for (unsigned tries = 0; tries < RETRIES && io_uring_sq_ready(&queue->ring); tries++) {
 		if (queue->disk->sqpoll)
 			n = io_uring_submit(&queue->ring);
@@ -242,11 +261,13 @@ static void flush(struct uring_queue *queue)
 		give_up(queue, n < 0 ? n : -EIO);
 }
 
-void uring_kick(void *arg)
+void sr_uring_kick(void *arg)
 {
 	struct uring_queue *queue = arg;
 
-	if (io_uring_sq_ready(&queue->ring))
+	if (queue->aio)
+		sr_aio_kick(queue->aio);
+	else if (io_uring_sq_ready(&queue->ring))
 		flush(queue);
 }
 
@@ -298,11 +319,13 @@ static bool kernel_waits(struct uring_queue *queue)
 	return flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
 }
 
-unsigned uring_reap(void *arg, struct sr_blk_request **done, unsigned max)
+unsigned sr_uring_reap(void *arg, struct sr_blk_request **done, unsigned max)
 {
 	struct uring_queue *queue = arg;
 	unsigned n = 0;
 
+	if (queue->aio)
+		return sr_aio_reap(queue->aio, done, max);
 	while (n < max && queue->failed) {
 		done[n++] = queue->failed;
 		queue->failed = io_of(queue->failed)->next;
@@ -317,13 +340,13 @@ unsigned uring_reap(void *arg, struct sr_blk_request **done, unsigned max)
 	if (queue->slow.inflight && !queue->watching)
 		watch_slow(queue);
 	/* What settle() or the watch put into the ring. */
-	uring_kick(queue);
+	sr_uring_kick(queue);
 	return n;
 }
 
-int uring_fd(void *arg)
+int sr_uring_fd(void *arg)
 {
 	struct uring_queue *queue = arg;
 
-	return queue->ring.ring_fd;
+	return queue->aio ? sr_aio_fd(queue->aio) : queue->ring.ring_fd;
 }

@@ -4,6 +4,11 @@
 
 #include "uring.h"
 
+union scratch {
+	struct uring_io ring;
+	struct sr_aio_io aio;
+};
+
 extern const struct sr_blk_driver sr_blk_driver_uring;
 
 static int uring_open(const struct sr_blk_open *args, void **out, struct sr_blk_info *info)
@@ -54,16 +59,16 @@ const struct sr_blk_driver sr_blk_driver_uring = {
 	.abi = SR_BLK_DRIVER_ABI,
 	.name = "uring",
 	.description = "files and block devices through io_uring",
-	.scratch_size = sizeof(struct uring_io),
+	.scratch_size = sizeof(union scratch),
 	.open = uring_open,
 	.close = uring_close,
 	.refresh = uring_refresh,
-	.queue_open = uring_queue_open,
-	.queue_close = uring_queue_close,
-	.submit = uring_submit,
-	.kick = uring_kick,
-	.reap = uring_reap,
-	.fd = uring_fd,
-	.memory_add = uring_memory_add,
-	.memory_remove = uring_memory_remove,
+	.queue_open = sr_uring_queue_open,
+	.queue_close = sr_uring_queue_close,
+	.submit = sr_uring_submit,
+	.kick = sr_uring_kick,
+	.reap = sr_uring_reap,
+	.fd = sr_uring_fd,
+	.memory_add = sr_uring_memory_add,
+	.memory_remove = sr_uring_memory_remove,
 };

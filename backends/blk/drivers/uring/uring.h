@@ -4,6 +4,7 @@
 
 /* What the files of this driver share. */
 
+#include <aio/queue.h>
 #include <file/slow.h>
 #include <file/transfer.h>
 
@@ -32,6 +33,7 @@ struct uring_buffers {
 
 struct uring_queue {
 	struct uring_disk *disk;
+	struct sr_aio_queue *aio; /* in the ring's place, or NULL: see queue.c */
 	struct io_uring ring;
 	unsigned depth;
 	unsigned inflight; /* requests that are ours, those of the slow lane left out */
@@ -43,29 +45,29 @@ struct uring_queue {
 	struct sr_blk_request *failed; /* could not be handed to the kernel; results set */
 };
 
-/* The request's scratch space. */
+/* The request's scratch space, unless the queue is an AIO one. */
 struct uring_io {
 	struct sr_transfer transfer;
 	struct sr_blk_request *next; /* in uring_queue.failed */
 	struct sr_slow_job job;
 };
 
-int uring_queue_open(void *disk, const struct sr_blk_queue_params *params, void **queue);
-void uring_queue_close(void *queue);
-enum sr_blk_submit uring_submit(void *queue, struct sr_blk_request *req);
-void uring_kick(void *queue);
-unsigned uring_reap(void *queue, struct sr_blk_request **done, unsigned max);
-int uring_fd(void *queue);
-void uring_memory_add(void *queue, void *base, size_t len);
-void uring_memory_remove(void *queue, void *base, size_t len);
+int sr_uring_queue_open(void *disk, const struct sr_blk_queue_params *params, void **queue);
+void sr_uring_queue_close(void *queue);
+enum sr_blk_submit sr_uring_submit(void *queue, struct sr_blk_request *req);
+void sr_uring_kick(void *queue);
+unsigned sr_uring_reap(void *queue, struct sr_blk_request **done, unsigned max);
+int sr_uring_fd(void *queue);
+void sr_uring_memory_add(void *queue, void *base, size_t len);
+void sr_uring_memory_remove(void *queue, void *base, size_t len);
 
 /* Makes the ring usable by the calling thread, and only by it, at its first use. */
-void uring_start(struct uring_queue *queue);
+void sr_uring_start(struct uring_queue *queue);
 
 /* The table of registered buffers; without one every request brings its memory along. */
-void uring_buffers_init(struct uring_queue *queue);
+void sr_uring_buffers_init(struct uring_queue *queue);
 
 /* The slot that holds all of [base, base + len), or -1. */
-int uring_buffers_find(struct uring_buffers *buffers, const void *base, size_t len);
+int sr_uring_buffers_find(struct uring_buffers *buffers, const void *base, size_t len);
 
 #endif

@@ -33,6 +33,7 @@ struct sr_file {
 	int fd;
 	bool block;  /* a block device, else a regular file */
 	bool direct; /* opened for O_DIRECT */
+	bool memory; /* a file of tmpfs: there is no device to wait for */
 	uint32_t logical_block_size;
 };
 
