@@ -134,8 +134,8 @@ void sr_port_set_pending(struct sr_core *core, struct sr_domain *d, uint32_t por
 {
 	struct sr_port *p = sr_port_of(d, port);
 
-	if (d->channels || (d->fifo ? sr_fifo_set_pending(d, p, port)
-				    : sr_2l_set_pending(d, p, port)))
+	if (d->channels ||
+	    (d->fifo ? sr_fifo_set_pending(d, p, port) : sr_2l_set_pending(d, p, port)))
 		core->ops.deliver(core->ctx, d->domid, p->vcpu, port);
 }
 

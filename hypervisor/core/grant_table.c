@@ -107,7 +107,10 @@ static union grant_entry_v2 *entry_v2(const struct sr_grant_table *tab, uint32_t
 	return (union grant_entry_v2 *)tab->entries + ref;
 }
 
-/* The type is what makes an entry valid, so flags are the last to be written. */
+/*
+ * The type is what makes an entry valid, so flags are the last to be written. The rest is atomic
+ * too: whoever is trying references at that moment reads it, though it will not believe it.
+ */
 static void publish(uint16_t *flags, uint16_t type, bool readonly)
 {
 	__atomic_store_n(flags, (uint16_t)(type | (readonly ? GTF_readonly : 0)), __ATOMIC_RELEASE);
@@ -119,14 +122,14 @@ void sr_grant_table_grant(struct sr_grant_table *tab, uint32_t ref, uint16_t dom
 	if (tab->version == 1) {
 		struct grant_entry_v1 *e = entry_v1(tab, ref);
 
-		e->domid = domid;
-		e->frame = (uint32_t)gfn;
+		__atomic_store_n(&e->domid, domid, __ATOMIC_RELAXED);
+		__atomic_store_n(&e->frame, (uint32_t)gfn, __ATOMIC_RELAXED);
 		publish(&e->flags, GTF_permit_access, readonly);
 	} else {
 		union grant_entry_v2 *e = entry_v2(tab, ref);
 
-		e->hdr.domid = domid;
-		e->full_page.frame = gfn;
+		__atomic_store_n(&e->hdr.domid, domid, __ATOMIC_RELAXED);
+		__atomic_store_n(&e->full_page.frame, gfn, __ATOMIC_RELAXED);
 		publish(&e->hdr.flags, GTF_permit_access, readonly);
 	}
 }
@@ -139,10 +142,10 @@ int sr_grant_table_grant_sub_page(struct sr_grant_table *tab, uint32_t ref, uint
 	if (tab->version != 2)
 		return -EOPNOTSUPP;
 	e = entry_v2(tab, ref);
-	e->hdr.domid = domid;
-	e->sub_page.page_off = off;
-	e->sub_page.length = len;
-	e->sub_page.frame = gfn;
+	__atomic_store_n(&e->hdr.domid, domid, __ATOMIC_RELAXED);
+	__atomic_store_n(&e->sub_page.page_off, off, __ATOMIC_RELAXED);
+	__atomic_store_n(&e->sub_page.length, len, __ATOMIC_RELAXED);
+	__atomic_store_n(&e->sub_page.frame, gfn, __ATOMIC_RELAXED);
 	publish(&e->hdr.flags, GTF_permit_access | GTF_sub_page, readonly);
 	return 0;
 }
@@ -155,9 +158,9 @@ int sr_grant_table_grant_transitive(struct sr_grant_table *tab, uint32_t ref, ui
 	if (tab->version != 2)
 		return -EOPNOTSUPP;
 	e = entry_v2(tab, ref);
-	e->hdr.domid = domid;
-	e->transitive.trans_domid = trans_domid;
-	e->transitive.gref = trans_ref;
+	__atomic_store_n(&e->hdr.domid, domid, __ATOMIC_RELAXED);
+	__atomic_store_n(&e->transitive.trans_domid, trans_domid, __ATOMIC_RELAXED);
+	__atomic_store_n(&e->transitive.gref, trans_ref, __ATOMIC_RELAXED);
 	publish(&e->hdr.flags, GTF_transitive, readonly);
 	return 0;
 }
