@@ -8,7 +8,6 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
-#include <unistd.h>
 
 #define REQUESTS_PER_TURN 8
 #define MESSAGES_PER_SEND 32
@@ -70,7 +69,7 @@ void sr_client_kill(struct sr_client *client)
 	if (client->unflushed)
 		LIST_REMOVE(client, unflushed_link);
 	client->unflushed = false;
-	close(client->fd);
+	sr_server_close(client->store, client->fd);
 	client->fd = -1;
 	client->domain->connections--;
 	client->store->connections--;

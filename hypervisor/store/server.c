@@ -71,6 +71,17 @@ int sr_server_rewatch(struct sr_store *store, int fd, uint32_t events, struct sr
 	return epoll_ctl(store->epoll_fd, EPOLL_CTL_MOD, fd, &event) ? -errno : 0;
 }
 
+void sr_server_close(struct sr_store *store, int fd)
+{
+	/*
+	 * While a child that was just forked holds the socket too, closing it would neither take
+	 * it out of the set nor tell the other side.
+	 */
+	epoll_ctl(store->epoll_fd, EPOLL_CTL_DEL, fd, NULL);
+	shutdown(fd, SHUT_RDWR);
+	close(fd);
+}
+
 void sr_server_settle(struct sr_store *store)
 {
 	sr_clients_flush(store);
@@ -163,7 +174,7 @@ void sr_listener_close(struct sr_listener *listener)
 		return;
 	listener->domain->listener = NULL;
 	unlink(listener->path);
-	close(listener->fd);
+	sr_server_close(listener->domain->store, listener->fd);
 	free(listener);
 }
 

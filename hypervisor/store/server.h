@@ -18,6 +18,8 @@ void sr_server_free(struct sr_store *store);
 /* Puts a source into the poll set, or changes what it waits for. */
 int sr_server_watch(struct sr_store *store, int fd, uint32_t events, struct sr_source *source);
 int sr_server_rewatch(struct sr_store *store, int fd, uint32_t events, struct sr_source *source);
+/* Takes it out again and closes it. */
+void sr_server_close(struct sr_store *store, int fd);
 
 /* NULL is fine. */
 void sr_listener_close(struct sr_listener *listener);

@@ -321,6 +321,27 @@ static void test_fds_run_out(void **state)
 	assert_int_equal(rmdir(dir), 0);
 }
 
+static void test_socket_that_a_child_holds_too(void **state)
+{
+	static const struct xsd_sockmsg bad = { .type = XS_READ, .len = 0xffffffffu };
+	struct sr_store_usage usage;
+	int held;
+	int fds[2];
+
+	/* As a process does between fork() and exec(). */
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	held = dup(fds[1]);
+	assert_int_equal(sr_store_add_client(*state, fds[1], 5), 0);
+	assert_int_equal(send(fds[0], &bad, sizeof(bad), 0), sizeof(bad));
+	store_run(*state);
+	sr_store_total_usage(*state, &usage);
+	assert_int_equal(usage.connections, 0);
+	assert_int_equal(send(fds[0], &bad, sizeof(bad), MSG_NOSIGNAL), -1);
+	store_run(*state);
+	close(fds[0]);
+	close(held);
+}
+
 static void test_fd_that_cannot_be_served(void **state)
 {
 	struct sr_store_usage usage;
@@ -348,6 +369,7 @@ int main(void)
 		TEST(test_same_event_again_adds_nothing),
 		TEST(test_two_clients_that_close_each_other),
 		TEST(test_fds_run_out),
+		TEST(test_socket_that_a_child_holds_too),
 		TEST(test_fd_that_cannot_be_served),
 	};
 
