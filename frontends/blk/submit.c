@@ -277,7 +277,7 @@ static int check_range(const struct sr_blkfront_queue *q, uint64_t offset, uint6
 static int submit_data(struct sr_blkfront_queue *q, const struct sr_blkfront_request *req,
 		       uint8_t operation)
 {
-	struct sr_front_split s = { .operation = operation };
+	struct sr_front_split s;
 	struct sr_front_piece *head;
 	uint64_t length = 0;
 	unsigned count;
@@ -292,6 +292,7 @@ static int submit_data(struct sr_blkfront_queue *q, const struct sr_blkfront_req
 	rc = check_range(q, req->offset, length);
 	if (rc || (!length && operation != BLKIF_OP_WRITE_BARRIER))
 		return rc ? rc : -EINVAL;
+	s = (struct sr_front_split){ .operation = operation };
 	s.at = (struct sr_front_cursor){ .iov = req->iov, .offset = req->offset, .left = length };
 	sr_front_advance(&s.at, 0);
 	s.bounce = !reachable(q, req);
@@ -327,6 +328,45 @@ static int submit_data(struct sr_blkfront_queue *q, const struct sr_blkfront_req
 		(void)sr_front_split_more(q, &done);
 	}
 	return 0;
+}
+
+/*
+ * The common case, for which submit_data() is too general: one stretch of a page that is
+ * granted for good. False: not that case.
+ */
+static bool submit_page(struct sr_blkfront_queue *q, const struct sr_blkfront_request *req,
+			uint8_t operation)
+{
+	uintptr_t addr = (uintptr_t)req->iov->iov_base;
+	size_t length = req->iov->iov_len, in_page = addr & (SR_PAGE_SIZE - 1);
+	const struct sr_front_region *region = q->region;
+	struct sr_blkif_request r;
+	struct sr_front_piece *p;
+	size_t at;
+
+	if (!region || !region->refs || !length || length > SR_PAGE_SIZE - in_page ||
+	    ((addr | length) & (SR_SECTOR_SIZE - 1)) || check_range(q, req->offset, length))
+		return false;
+	at = addr - (uintptr_t)region->base;
+	if (at >= region->bytes)
+		return false;
+	r.id = piece_new(q, operation);
+	p = &q->pieces[r.id];
+	p->tag = req->tag;
+	p->left = 1;
+	p->flags = PIECE_OUT;
+	r.sector = req->offset >> SR_SECTOR_SHIFT;
+	r.operation = operation;
+	r.handle = (uint16_t)q->front->info.vdev;
+	r.nr_segments = 1;
+	r.segs[0].gref = region->refs[at >> SR_PAGE_SHIFT];
+	r.segs[0].first_sect = (uint8_t)(in_page >> SR_SECTOR_SHIFT);
+	r.segs[0].last_sect = (uint8_t)(((in_page + length) >> SR_SECTOR_SHIFT) - 1);
+	sr_blkif_front_put(&q->ring, &r);
+	q->requests_out++;
+	q->stats.requests++;
+	q->stats.ring_requests++;
+	return true;
 }
 
 /* Requests without: flush and discard. */
@@ -371,6 +411,9 @@ int sr_blkfront_submit(struct sr_blkfront_queue *q, const struct sr_blkfront_req
 		return -EBUSY;
 	if (req->op != SR_BLKFRONT_READ && req->op != SR_BLKFRONT_FLUSH && info->read_only)
 		return -EROFS;
+	if (req->op <= SR_BLKFRONT_WRITE && req->iov_count == 1 &&
+	    submit_page(q, req, req->op == SR_BLKFRONT_READ ? BLKIF_OP_READ : BLKIF_OP_WRITE))
+		return 0;
 	switch (req->op) {
 	case SR_BLKFRONT_READ:
 		return submit_data(q, req, BLKIF_OP_READ);
