@@ -18,7 +18,7 @@
 
 struct harness {
 	char parent[64], dir[80];
-	char dom0[128]; /* address of domain 0 */
+	char dom0[112]; /* address of domain 0 */
 	struct sr_machine *machine;
 	struct sr_control *control;
 	struct xs_handle *xs; /* as domain 0 */

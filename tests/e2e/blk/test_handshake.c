@@ -28,7 +28,7 @@ struct node {
 /* A backend's part of a connection. */
 struct script {
 	struct harness_disk disk;
-	struct node offer[8];   /* with InitWait */
+	struct node offer[8];    /* with InitWait */
 	struct node connect[12]; /* with Connected */
 	long state;              /* instead of Connected */
 	bool silent;             /* never gets to InitWait */
@@ -416,8 +416,8 @@ static void test_nothing_leaks(void **state)
 	for (unsigned i = 0; i < 5; i++) {
 		o.persistent = i % 2;
 		assert_int_equal(open_front(&s, &o, &front), 0);
-		assert_int_equal(
-		    sr_blkfront_alloc(sr_blkfront_queue(front, 0), 100000, &memory), 0);
+		assert_int_equal(sr_blkfront_alloc(sr_blkfront_queue(front, 0), 100000, &memory),
+				 0);
 		close_front(&s, front);
 	}
 	harness_usage(&h, &after);
@@ -449,10 +449,14 @@ static int teardown(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_plain),	     cmocka_unit_test(test_everything),
-		cmocka_unit_test(test_refusals),     cmocka_unit_test(test_no_backend),
-		cmocka_unit_test(test_bad_options),  cmocka_unit_test(test_events),
-		cmocka_unit_test(test_backend_vanishes), cmocka_unit_test(test_after_a_crash),
+		cmocka_unit_test(test_plain),
+		cmocka_unit_test(test_everything),
+		cmocka_unit_test(test_refusals),
+		cmocka_unit_test(test_no_backend),
+		cmocka_unit_test(test_bad_options),
+		cmocka_unit_test(test_events),
+		cmocka_unit_test(test_backend_vanishes),
+		cmocka_unit_test(test_after_a_crash),
 		cmocka_unit_test(test_nothing_leaks),
 	};
 
