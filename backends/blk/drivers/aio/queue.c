@@ -188,29 +188,39 @@ static unsigned reap_all(struct sr_aio_queue *queue, struct sr_blk_request **don
 	return n + slow;
 }
 
+/*
+ * The eventfd is read only when it counts something that was taken, not at each look; and as that
+ * may take the count of others that have just finished, they are looked for again.
+ */
+static unsigned reap_and_drain(struct sr_aio_queue *queue, struct sr_blk_request **done,
+			       unsigned max)
+{
+	unsigned n = reap_all(queue, done, max);
+	eventfd_t count;
+
+	if (n == max || queue->unread <= 0 || eventfd_read(queue->event, &count))
+		return n;
+	queue->unread -= (int64_t)count;
+	return n + reap_all(queue, done + n, max - n);
+}
+
 unsigned sr_aio_reap(void *arg, struct sr_blk_request **done, unsigned max)
 {
 	struct sr_aio_queue *queue = arg;
-	eventfd_t count;
 	unsigned n = 0;
 
-	while (n < max && queue->failed) {
-		done[n++] = queue->failed;
-		queue->failed = io_of(queue->failed)->next;
-		queue->inflight--;
-	}
-	n += reap_all(queue, done + n, max - n);
-	/*
-	 * The eventfd is read only when it counts something that was taken, not at each look; and
-	 * as that may take the count of others that have just finished, they are looked for again.
-	 */
-	if (n < max && queue->unread > 0 && !eventfd_read(queue->event, &count)) {
-		queue->unread -= (int64_t)count;
-		n += reap_all(queue, done + n, max - n);
-	}
-	if (queue->batch_count)
+	for (;;) {
+		while (n < max && queue->failed) {
+			done[n++] = queue->failed;
+			queue->failed = io_of(queue->failed)->next;
+			queue->inflight--;
+		}
+		n += reap_and_drain(queue, done + n, max - n);
+		if (!queue->batch_count)
+			return n;
+		/* Rests of requests: what is finished at once tells nobody, so look again. */
 		sr_aio_kick(queue);
-	return n;
+	}
 }
 
 int sr_aio_fd(void *arg)

@@ -46,6 +46,7 @@ static int open_image(const struct sr_blk_open *args, struct sr_file *file)
 {
 	int flags = (args->read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC;
 	struct stat st;
+	int only = 0;
 
 	if (stat(args->target, &st))
 		return open_failed(args, -errno);
@@ -70,6 +71,11 @@ static int open_image(const struct sr_blk_open *args, struct sr_file *file)
 		return open_failed(args, -errno);
 	}
 	file->block = S_ISBLK(st.st_mode);
+	/* Newer kernels let a read-only device be opened for writing, and fail the writes. */
+	if (file->block && !args->read_only && !ioctl(file->fd, BLKROGET, &only) && only) {
+		close(file->fd);
+		return open_failed(args, -EROFS);
+	}
 	return 0;
 }
 

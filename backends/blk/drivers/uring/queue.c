@@ -319,28 +319,36 @@ static bool kernel_waits(struct uring_queue *queue)
 	return flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
 }
 
-unsigned sr_uring_reap(void *arg, struct sr_blk_request **done, unsigned max)
+static unsigned reap_failed(struct uring_queue *queue, struct sr_blk_request **done, unsigned max)
 {
-	struct uring_queue *queue = arg;
 	unsigned n = 0;
 
-	if (queue->aio)
-		return sr_aio_reap(queue->aio, done, max);
 	while (n < max && queue->failed) {
 		done[n++] = queue->failed;
 		queue->failed = io_of(queue->failed)->next;
 	}
-	n += reap_ring(queue, done + n, max - n);
+	return n;
+}
+
+unsigned sr_uring_reap(void *arg, struct sr_blk_request **done, unsigned max)
+{
+	struct uring_queue *queue = arg;
+	unsigned n, slow;
+
+	if (queue->aio)
+		return sr_aio_reap(queue->aio, done, max);
+	n = reap_ring(queue, done, max);
 	if (n < max && kernel_waits(queue) && queue->started) {
 		io_uring_get_events(&queue->ring);
 		n += reap_ring(queue, done + n, max - n);
 	}
-	queue->inflight -= n;
-	n += sr_slow_reap(&queue->slow, done + n, max - n);
+	slow = sr_slow_reap(&queue->slow, done + n, max - n);
 	if (queue->slow.inflight && !queue->watching)
 		watch_slow(queue);
-	/* What settle() or the watch put into the ring. */
+	/* What settle() or the watch put into the ring; then what the kernel would not take. */
 	sr_uring_kick(queue);
+	n += slow + reap_failed(queue, done + n + slow, max - n - slow);
+	queue->inflight -= n - slow;
 	return n;
 }
 
