@@ -22,10 +22,13 @@ static struct sr_event *event_new(const struct sr_path *path, struct sr_perms *p
 	return event;
 }
 
-static void event_drop(struct sr_event *event)
+/* Takes the event. In a transaction nobody hears of it until its changes are done again. */
+static void view_event(struct sr_view *view, struct sr_event *event)
 {
-	sr_perms_put(event->perms);
-	free(event);
+	if (view->transaction)
+		sr_event_free(event);
+	else
+		STAILQ_INSERT_TAIL(&view->events, event, link);
 }
 
 /* The view's count of the domain's nodes; NULL where memory is short. */
@@ -145,13 +148,12 @@ static int create(struct sr_view *view, const struct sr_domain *who, const struc
 	if (ret)
 		goto out;
 	count->nodes += (long)names;
-	STAILQ_INSERT_TAIL(&view->events, event, link);
+	view_event(view, event);
 	branch = NULL;
 	event = NULL;
 out:
 	sr_node_put(branch);
-	if (event)
-		event_drop(event);
+	sr_event_free(event);
 	sr_perms_put(perms);
 	return ret;
 }
@@ -167,13 +169,13 @@ static int overwrite(struct sr_view *view, const struct sr_path *path, struct sr
 		return -ENOMEM;
 	ret = sr_tree_own(&view->root, path->text, path->len, &node);
 	if (ret) {
-		event_drop(event);
+		sr_event_free(event);
 		return ret;
 	}
 	sr_value_put(node->value);
 	node->value = sr_value_get(value);
 	node->generation = ++view->store->generation;
-	STAILQ_INSERT_TAIL(&view->events, event, link);
+	view_event(view, event);
 	return 0;
 }
 
@@ -229,13 +231,12 @@ static int prune(struct sr_view *view, const struct sr_path *path, const struct 
 		ret = sr_tree_remove(dir, node->name, node->name_len, ++view->store->generation,
 				     &event->removed);
 	if (ret) {
-		if (event)
-			event_drop(event);
+		sr_event_free(event);
 		return ret;
 	}
 	uncount.sign = -1;
 	(void)uncount_node(event->removed, &uncount);
-	STAILQ_INSERT_TAIL(&view->events, event, link);
+	view_event(view, event);
 	return 0;
 }
 
@@ -269,8 +270,7 @@ static int replace_perms(struct sr_view *view, const struct sr_path *path,
 	    view_count(view, sr_perms_owner(perms)))
 		ret = sr_tree_own(&view->root, path->text, path->len, &node);
 	if (ret) {
-		if (event)
-			event_drop(event);
+		sr_event_free(event);
 		return ret;
 	}
 	view_count(view, sr_perms_owner(old_perms))->nodes--;
@@ -279,7 +279,7 @@ static int replace_perms(struct sr_view *view, const struct sr_path *path,
 	sr_perms_put(node->perms);
 	node->perms = sr_perms_get(perms);
 	node->generation = ++view->store->generation;
-	STAILQ_INSERT_TAIL(&view->events, event, link);
+	view_event(view, event);
 	return 0;
 }
 

@@ -25,6 +25,9 @@ struct sr_event {
 
 STAILQ_HEAD(sr_events, sr_event);
 
+/* NULL is fine. */
+void sr_event_free(struct sr_event *event);
+
 struct sr_count {
 	struct sr_domain *domain;
 	long nodes; /* gained or lost in this view */

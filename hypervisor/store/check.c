@@ -53,15 +53,13 @@ static int check_domain(const struct sr_domain *domain)
 	size_t transactions = 0;
 	size_t watches = 0;
 
-	LIST_FOREACH(client, &domain->clients, link)
-	{
+	LIST_FOREACH(client, &domain->clients, link) {
 		size_t owed = 0;
 
 		connections++;
 		LIST_FOREACH(transaction, &client->transactions, link)
-		transactions++;
-		TAILQ_FOREACH(watch, &client->watches, link)
-		{
+			transactions++;
+		TAILQ_FOREACH(watch, &client->watches, link) {
 			watches++;
 			owed += watch->owed;
 		}
@@ -82,14 +80,13 @@ int sr_store_check(struct sr_store *store)
 
 	for (size_t i = 0; i < SR_DOMAIN_BUCKETS; i++) {
 		LIST_FOREACH(domain, &store->domains[i], bucket)
-		domain->counted = 0;
+			domain->counted = 0;
 	}
 	ret = check_node(store->root, &check);
 	if (!ret && check.nodes != store->nodes)
 		ret = -EUCLEAN;
 	for (size_t i = 0; i < SR_DOMAIN_BUCKETS && !ret; i++) {
-		LIST_FOREACH(domain, &store->domains[i], bucket)
-		{
+		LIST_FOREACH(domain, &store->domains[i], bucket) {
 			ret = check_domain(domain);
 			if (ret)
 				break;

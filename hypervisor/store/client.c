@@ -203,8 +203,7 @@ static void pay_owed(struct sr_client *client)
 
 	if (client->owed == 0 || client->out_bytes > client->store->limits.output_bytes / 2)
 		return;
-	TAILQ_FOREACH(watch, &client->watches, link)
-	{
+	TAILQ_FOREACH(watch, &client->watches, link) {
 		if (!watch->owed)
 			continue;
 		watch->owed = false;
@@ -243,8 +242,7 @@ static int send_some(struct sr_client *client)
 	struct sr_message *message;
 	ssize_t sent;
 
-	TAILQ_FOREACH(message, &client->out, link)
-	{
+	TAILQ_FOREACH(message, &client->out, link) {
 		if (msg.msg_iovlen == MESSAGES_PER_SEND)
 			break;
 		/* Header and payload lie side by side: one piece. */
@@ -347,8 +345,7 @@ struct sr_transaction *sr_client_transaction(const struct sr_client *client, uin
 {
 	struct sr_transaction *transaction;
 
-	LIST_FOREACH(transaction, &client->transactions, link)
-	{
+	LIST_FOREACH(transaction, &client->transactions, link) {
 		if (transaction->id == id)
 			return transaction;
 	}

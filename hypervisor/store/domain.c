@@ -13,8 +13,7 @@ struct sr_domain *sr_domain_find(const struct sr_store *store, uint16_t domid)
 {
 	struct sr_domain *domain;
 
-	LIST_FOREACH(domain, &store->domains[domid % SR_DOMAIN_BUCKETS], bucket)
-	{
+	LIST_FOREACH(domain, &store->domains[domid % SR_DOMAIN_BUCKETS], bucket) {
 		if (domain->domid == domid)
 			return domain;
 	}
@@ -184,8 +183,7 @@ static void forget_target(struct sr_store *store, uint16_t domid)
 	struct sr_domain *domain;
 
 	for (size_t i = 0; i < SR_DOMAIN_BUCKETS; i++) {
-		LIST_FOREACH(domain, &store->domains[i], bucket)
-		{
+		LIST_FOREACH(domain, &store->domains[i], bucket) {
 			if (domain->target == domid)
 				domain->target = domain->domid;
 		}

@@ -19,6 +19,7 @@ struct sr_listener;
 struct sr_watch;
 
 LIST_HEAD(sr_clients, sr_client);
+LIST_HEAD(sr_listeners, sr_listener);
 LIST_HEAD(sr_watch_bucket, sr_watch);
 
 /*
@@ -61,7 +62,6 @@ struct sr_store {
 
 	/* watch.c: all watches by the hash of their path */
 	struct sr_watch_bucket *watch_buckets;
-	size_t watch_bucket_count;
 	size_t watches;
 
 	/* client.c */
@@ -71,6 +71,7 @@ struct sr_store {
 	size_t transactions;
 
 	/* server.c */
+	struct sr_listeners dead_listeners; /* closed; freed at the end of the turn */
 	int epoll_fd;
 	int spare_fd; /* given up to accept and close a connection when fds run out */
 };

@@ -17,8 +17,9 @@
 
 struct sr_listener {
 	struct sr_source source;
+	LIST_ENTRY(sr_listener) link; /* among the dead */
 	struct sr_domain *domain;
-	int fd;
+	int fd; /* -1: dead */
 	char path[];
 };
 
@@ -37,20 +38,33 @@ int sr_server_init(struct sr_store *store)
 	return store->spare_fd < 0 ? -errno : 0;
 }
 
+/*
+ * What was closed is only freed now: the poll may have returned it together with what closed it.
+ */
+static void bury(struct sr_store *store)
+{
+	struct sr_listener *listener;
+
+	while ((listener = LIST_FIRST(&store->dead_listeners))) {
+		LIST_REMOVE(listener, link);
+		free(listener);
+	}
+	sr_clients_bury(store);
+}
+
 void sr_server_free(struct sr_store *store)
 {
 	struct sr_domain *domain;
 	struct sr_client *client;
 
 	for (size_t i = 0; i < SR_DOMAIN_BUCKETS; i++) {
-		LIST_FOREACH(domain, &store->domains[i], bucket)
-		{
+		LIST_FOREACH(domain, &store->domains[i], bucket) {
 			sr_listener_close(domain->listener);
 			while ((client = LIST_FIRST(&domain->clients)))
 				sr_client_kill(client);
 		}
 	}
-	sr_clients_bury(store);
+	bury(store);
 	if (store->spare_fd >= 0)
 		close(store->spare_fd);
 	if (store->epoll_fd >= 0)
@@ -85,7 +99,7 @@ void sr_server_close(struct sr_store *store, int fd)
 void sr_server_settle(struct sr_store *store)
 {
 	sr_clients_flush(store);
-	sr_clients_bury(store);
+	bury(store);
 }
 
 /* A socket file that nobody accepts on is left over from a process that is gone. */
@@ -170,12 +184,16 @@ static int listener_new(struct sr_domain *domain, const char *path)
 
 void sr_listener_close(struct sr_listener *listener)
 {
+	struct sr_store *store;
+
 	if (!listener)
 		return;
+	store = listener->domain->store;
 	listener->domain->listener = NULL;
 	unlink(listener->path);
-	sr_server_close(listener->domain->store, listener->fd);
-	free(listener);
+	sr_server_close(store, listener->fd);
+	listener->fd = -1;
+	LIST_INSERT_HEAD(&store->dead_listeners, listener, link);
 }
 
 int sr_store_listen(struct sr_store *store, const char *path, uint16_t domid)
@@ -238,15 +256,18 @@ static void listener_serve(struct sr_listener *listener)
 
 static void source_serve(struct sr_source *source, uint32_t events)
 {
+	struct sr_listener *listener;
 	struct sr_client *client;
 
+	/* What was served before it in this turn may have had it closed. */
 	switch (source->kind) {
 	case SR_SOURCE_LISTENER:
-		listener_serve((struct sr_listener *)source);
+		listener = (struct sr_listener *)source;
+		if (listener->fd >= 0)
+			listener_serve(listener);
 		break;
 	case SR_SOURCE_CLIENT:
 		client = (struct sr_client *)source;
-		/* One that was served before it in this turn may have had it closed. */
 		if (client->fd >= 0)
 			sr_client_serve(client, events);
 		break;

@@ -21,7 +21,7 @@ int sr_server_rewatch(struct sr_store *store, int fd, uint32_t events, struct sr
 /* Takes it out again and closes it. */
 void sr_server_close(struct sr_store *store, int fd);
 
-/* NULL is fine. */
+/* Removes the socket file. NULL is fine. */
 void sr_listener_close(struct sr_listener *listener);
 
 /* The end of every call into the store: output goes out, the dead are freed. */

@@ -246,8 +246,7 @@ static int replay(const struct sr_transaction *transaction, struct sr_view *view
 	struct sr_log_entry *entry;
 	int ret = 0;
 
-	STAILQ_FOREACH(entry, &transaction->log, link)
-	{
+	STAILQ_FOREACH(entry, &transaction->log, link) {
 		struct sr_path path;
 		struct sr_change change = {
 			.kind = entry->kind,

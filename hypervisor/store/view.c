@@ -15,8 +15,10 @@ void sr_view_open(struct sr_view *view, struct sr_store *store, struct sr_node *
 	};
 }
 
-static void event_free(struct sr_event *event)
+void sr_event_free(struct sr_event *event)
 {
+	if (!event)
+		return;
 	sr_perms_put(event->perms);
 	sr_perms_put(event->old_perms);
 	sr_node_put(event->removed);
@@ -29,7 +31,7 @@ void sr_view_close(struct sr_view *view)
 
 	while ((event = STAILQ_FIRST(&view->events))) {
 		STAILQ_REMOVE_HEAD(&view->events, link);
-		event_free(event);
+		sr_event_free(event);
 	}
 	free(view->counts);
 	sr_node_put(view->root);
@@ -49,7 +51,7 @@ void sr_view_publish(struct sr_view *view)
 		store->nodes += (size_t)view->counts[i].nodes;
 	}
 	STAILQ_FOREACH(event, &view->events, link)
-	sr_watches_fire(store, event);
+		sr_watches_fire(store, event);
 }
 
 /*

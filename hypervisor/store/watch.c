@@ -47,8 +47,7 @@ static struct sr_watch *watch_find(const struct sr_client *client, const struct 
 	uint32_t hash = hash_path(path->text, path->len);
 	struct sr_watch *watch;
 
-	LIST_FOREACH(watch, bucket_of(client->store, hash), bucket)
-	{
+	LIST_FOREACH(watch, bucket_of(client->store, hash), bucket) {
 		if (watch->client == client && watch->hash == hash &&
 		    watch->relative == path->relative && strcmp(watch->path, path->text) == 0 &&
 		    strcmp(watch->token, token) == 0)
@@ -137,8 +136,7 @@ static void fire_at(struct sr_store *store, const char *path, size_t len, uint32
 {
 	struct sr_watch *watch;
 
-	LIST_FOREACH(watch, bucket_of(store, hash), bucket)
-	{
+	LIST_FOREACH(watch, bucket_of(store, hash), bucket) {
 		if (watch->hash == hash && watch->path_len == len &&
 		    memcmp(watch->path, path, len) == 0 &&
 		    may_hear(watch->client->domain, audience))

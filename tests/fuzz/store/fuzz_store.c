@@ -79,6 +79,7 @@ struct client {
 	int fd;
 	bool paused; /* takes no output */
 	uint32_t last_id;
+	uint32_t tx_ids[2]; /* of the transactions that it began last */
 	size_t have;
 	struct {
 		struct xsd_sockmsg header;
@@ -118,13 +119,16 @@ static size_t take_bytes(struct input *input, size_t want, char *to)
 static void client_open(struct world *world, int i)
 {
 	struct client *client = &world->clients[i];
+	const int small = 1; /* the kernel makes it a few KiB: so that output has to wait */
 	int fds[2];
 
 	require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds) == 0);
+	require(setsockopt(fds[1], SOL_SOCKET, SO_SNDBUF, &small, sizeof(small)) == 0);
 	require(sr_store_add_client(world->store, fds[1], domids[i]) == 0);
 	client->fd = fds[0];
 	client->paused = false;
 	client->have = 0;
+	memset(client->tx_ids, 0, sizeof(client->tx_ids));
 }
 
 static bool known_error(const char *name)
@@ -165,6 +169,14 @@ static void check_message(const struct xsd_sockmsg *header, const char *payload)
 	}
 }
 
+static void note_transaction(struct client *client)
+{
+	if (client->in.header.type != XS_TRANSACTION_START)
+		return;
+	client->tx_ids[1] = client->tx_ids[0];
+	client->tx_ids[0] = (uint32_t)strtoul(client->in.payload, NULL, 10);
+}
+
 /* Takes all that the store has sent. False: it has closed the connection. */
 static bool client_drain(struct client *client)
 {
@@ -178,6 +190,7 @@ static bool client_drain(struct client *client)
 		}
 		if (client->have == want) {
 			check_message(&client->in.header, client->in.payload);
+			note_transaction(client);
 			client->have = 0;
 			continue;
 		}
@@ -239,8 +252,10 @@ static void send_message(struct client *client, struct input *input)
 	message.header.type = take(input) % (XS_TYPE_COUNT + 1);
 	message.header.req_id = ++client->last_id;
 	shape = take(input);
-	/* Mostly outside of transactions, else in one of the first few. */
-	message.header.tx_id = shape & 1 ? (shape >> 1) & 7 : 0;
+	/* Outside of transactions, in one of its own, or in one that need not exist. */
+	message.header.tx_id = shape & 1 ? client->tx_ids[shape >> 1 & 1] : 0;
+	if ((shape & 0x1c) == 0x1c)
+		message.header.tx_id = shape;
 	for (int pieces = shape >> 5 & 3; pieces >= 0; pieces--)
 		len += put_piece(input, message.payload + len, sizeof(message.payload) - len);
 	message.header.len = (uint32_t)len;

@@ -293,6 +293,28 @@ static void test_listen(void **state)
 	assert_int_equal(rmdir(dir), 0);
 }
 
+static void test_release_while_somebody_connects(void **state)
+{
+	char dir[] = "/tmp/sr-store-XXXXXX";
+	struct peer dom0;
+	char path[64];
+	int fd;
+
+	assert_non_null(mkdtemp(dir));
+	snprintf(path, sizeof(path), "%s/socket", dir);
+	peer_open(&dom0, *state, 0);
+	sr_store_introduce(*state, 5);
+	assert_int_equal(sr_store_listen(*state, path, 5), 0);
+	/* Both in one turn: what is ready next is closed by what comes first. */
+	peer_send(&dom0, XS_RELEASE, 0, "5", 2);
+	fd = try_connect(path);
+	assert_true(fd >= 0);
+	store_run(*state);
+	close(fd);
+	assert_int_equal(rmdir(dir), 0);
+	peer_close(&dom0);
+}
+
 static void test_listen_where_there_is_a_socket(void **state)
 {
 	struct sr_store *store = *state;
@@ -363,6 +385,7 @@ int main(void)
 		TEST(test_release_of_who_was_never_introduced),
 		TEST(test_release_meets_open_transactions),
 		TEST(test_listen),
+		TEST(test_release_while_somebody_connects),
 		TEST(test_listen_where_there_is_a_socket),
 		TEST(test_listen_where_it_cannot),
 		TEST(test_control),
