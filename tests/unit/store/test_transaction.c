@@ -144,6 +144,11 @@ static void close_x(struct peer *peer, uint32_t tx_id)
 	assert_string_equal(peer_set_perms(peer, tx_id, "/d/x", "r9"), "OK");
 }
 
+static void close_d(struct peer *peer, uint32_t tx_id)
+{
+	assert_string_equal(peer_set_perms(peer, tx_id, "/d", "r9"), "OK");
+}
+
 static void perms_of_x(struct peer *peer, uint32_t tx_id)
 {
 	assert_string_equal(peer_path(peer, XS_GET_PERMS, tx_id, "/d/x"), "OK");
@@ -173,6 +178,8 @@ static void test_conflicts(void **state)
 	assert_string_equal(race(store, add_n, add_n), "EAGAIN");
 	assert_string_equal(race(store, add_n_below, add_n), "EAGAIN");
 	assert_string_equal(race(store, add_n, remove_d), "EAGAIN");
+	/* What is created takes its permissions from there. */
+	assert_string_equal(race(store, add_n, close_d), "EAGAIN");
 	assert_string_equal(race(store, remove_x, write_x), "EAGAIN");
 	assert_string_equal(race(store, remove_d, remove_d), "EAGAIN");
 }
