@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -323,6 +324,21 @@ static void conn_ready(struct sr_machine *m, struct sr_source *src)
 
 /* --- the door -------------------------------------------------------------------------------- */
 
+/* No descriptor left for a client: turn it away, or the loop would find it at the door for ever. */
+static void turn_away(struct sr_machine *m, int door)
+{
+	int fd;
+
+	if (errno != EMFILE && errno != ENFILE)
+		return;
+	if (m->spare_fd >= 0)
+		close(m->spare_fd);
+	fd = accept4(door, NULL, NULL, SOCK_CLOEXEC);
+	if (fd >= 0)
+		close(fd);
+	m->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
 static void door_ready(struct sr_machine *m, struct sr_source *src)
 {
 	struct sr_dom *dom = ((struct sr_door *)src)->dom;
@@ -330,8 +346,10 @@ static void door_ready(struct sr_machine *m, struct sr_source *src)
 	struct sr_conn_state *c;
 	int fd = accept4(src->fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-	if (fd < 0)
+	if (fd < 0) {
+		turn_away(m, src->fd);
 		return;
+	}
 	c = dom->nr_conns < limit ? calloc(1, sizeof(*c)) : NULL;
 	if (!c) {
 		close(fd);

@@ -28,6 +28,7 @@ static void describe(struct sr_machine *m, struct sr_dom *dom, struct sr_domain_
 	struct sr_store_usage usage;
 	struct sr_domain_info info;
 
+	sr_ranges_sweep(dom);
 	*e = (struct sr_domain_list_entry){
 		.domid = dom->domid,
 		.kind = (uint16_t)dom->kind,

@@ -187,7 +187,7 @@ static void default_opts(struct sr_machine_opts *opts)
 	if (!opts->dom0_pages)
 		opts->dom0_pages = 65536;
 	if (!opts->guest_connections)
-		opts->guest_connections = 256;
+		opts->guest_connections = 1024;
 	if (!opts->guest_ports)
 		opts->guest_ports = 1023;
 	if (!opts->guest_grant_frames)
@@ -212,7 +212,8 @@ static int open_loop(struct sr_machine *m)
 	m->epfd = epoll_create1(EPOLL_CLOEXEC);
 	m->stopper.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	m->stopper.ready = stop_ready;
-	if (m->epfd < 0 || m->stopper.fd < 0)
+	m->spare_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+	if (m->epfd < 0 || m->stopper.fd < 0 || m->spare_fd < 0)
 		return -errno;
 	err = sr_machine_watch(m, &m->stopper);
 	if (err)
@@ -238,7 +239,7 @@ int sr_machine_new(const struct sr_machine_opts *opts, struct sr_machine **machi
 
 	if (!m)
 		return -ENOMEM;
-	m->epfd = m->lock_fd = m->stopper.fd = m->store_src.fd = -1;
+	m->epfd = m->lock_fd = m->spare_fd = m->stopper.fd = m->store_src.fd = -1;
 	m->opts = *opts;
 	m->opts.dir = NULL;
 	m->start_time = time(NULL);
@@ -279,6 +280,8 @@ void sr_machine_free(struct sr_machine *m)
 	}
 	if (m->stopper.fd >= 0)
 		close(m->stopper.fd);
+	if (m->spare_fd >= 0)
+		close(m->spare_fd);
 	if (m->epfd >= 0)
 		close(m->epfd);
 	unlock_dir(m);

@@ -115,7 +115,8 @@ struct sr_machine {
 	char *dir;
 	bool made_dir;
 	int epfd;
-	int lock_fd; /* DIR/machine.pid */
+	int lock_fd;  /* DIR/machine.pid */
+	int spare_fd; /* given up for a moment where descriptors run out, see conn.c */
 	int64_t start_time;
 	bool stop;
 	struct sr_source stopper; /* eventfd */
@@ -178,6 +179,8 @@ int sr_ranges_refs(struct sr_machine *m, struct sr_conn_state *c, uint32_t count
 		   struct sr_em_reply *reply);
 /* The handle is closed: ends its grants; what is still mapped lingers. */
 void sr_ranges_release(struct sr_conn_state *c);
+/* Frees what lingered and is not mapped any more. No peer says so when it unmaps. */
+void sr_ranges_sweep(struct sr_dom *dom);
 /* References given out, with those that linger. */
 uint64_t sr_ranges_refs_given(const struct sr_dom *dom);
 

@@ -86,7 +86,7 @@ static bool wind_up(struct sr_dom *dom, struct sr_estate *estate)
 	return true;
 }
 
-static void wind_up_lingering(struct sr_dom *dom)
+void sr_ranges_sweep(struct sr_dom *dom)
 {
 	struct sr_estate **at = &dom->lingering;
 
@@ -109,7 +109,7 @@ void sr_ranges_release(struct sr_conn_state *c)
 	c->estate = NULL;
 	estate->next = c->dom->lingering;
 	c->dom->lingering = estate;
-	wind_up_lingering(c->dom);
+	sr_ranges_sweep(c->dom);
 }
 
 static uint64_t refs_of(const struct sr_estate *estate)
@@ -148,7 +148,7 @@ static int take(struct sr_dom *dom, struct sr_bitmap *map, uint32_t limit, uint3
 		return -ENOMEM;
 	err = bitmap_take(map, limit, count, &r->first);
 	if (err) {
-		wind_up_lingering(dom);
+		sr_ranges_sweep(dom);
 		err = bitmap_take(map, limit, count, &r->first);
 	}
 	if (err) {

@@ -15,7 +15,6 @@
 struct env {
 	char back[256], front[256]; /* addresses for sr_hv_open() */
 	uint16_t back_id, front_id;
-	bool strict; /* a forbidden access to a granted page faults */
 };
 
 /* What the hypervisor keeps for the two domains; a leak shows as a difference. */

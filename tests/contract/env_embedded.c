@@ -61,7 +61,6 @@ int env_start(const char *scheme, struct env *env)
 		return err;
 	snprintf(env->back, sizeof(env->back), "%s%s", scheme, dir);
 	env->back_id = 0;
-	env->strict = strstr(scheme, "strict") != NULL;
 	return env_make_guest(&env->front_id, env->front) ? 0 : -EIO;
 }
 

@@ -31,7 +31,7 @@ struct sr_machine;
 struct sr_machine_opts {
 	const char *dir;             /* made (0700) if missing; its parent has to be there */
 	uint64_t dom0_pages;         /* domain 0's own memory, for frontends in it [65536] */
-	unsigned guest_connections;  /* a guest has at most so many open handles [256] */
+	unsigned guest_connections;  /* a guest has at most so many open handles [1024] */
 	unsigned guest_ports;        /* and so many event channels [1023] */
 	unsigned guest_grant_frames; /* and its grant table so many pages [64] */
 	bool trust_guests;           /* every domain is treated as a driver domain */
