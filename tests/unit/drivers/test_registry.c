@@ -244,6 +244,26 @@ static void test_add_refuses(void **state)
 	add_fails(driver, "scratch_size");
 }
 
+static const char *module_old, *module_other;
+
+static void load_fails(const char *path, int err, const char *part)
+{
+	int got = sr_blk_registry_load(registry, path, NULL, error, sizeof(error));
+
+	if (got != err || !strstr(error, part) || !strstr(error, path))
+		fail_msg("%d, '%s' in place of %d, '%s'", got, error, err, part);
+	assert_null(strchr(error, '\n'));
+}
+
+static void test_load_refuses(void **state)
+{
+	load_fails("/nowhere/driver.so", -ENOENT, "No such file");
+	load_fails("driver.so", -EINVAL, "as in ./driver.so");
+	load_fails("/etc/passwd", -ENOEXEC, "can't be loaded");
+	load_fails(module_other, -ENOEXEC, "exports no sr_blk_driver");
+	load_fails(module_old, -EINVAL, "built for driver ABI 2, this splitring has ABI 1");
+}
+
 static void test_info_check(void **state)
 {
 	const struct sr_blk_info good = { .size = 8192,
@@ -270,7 +290,8 @@ static void test_info_check(void **state)
 	assert_int_equal(sr_blk_info_check(&info, error, sizeof(error)), -EPROTO);
 }
 
-int main(void)
+/* The two modules, which are made beside this program, are its arguments. */
+int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_targets, set_up, tear_down),
@@ -280,8 +301,14 @@ int main(void)
 		cmocka_unit_test(test_options_of_every_type),
 		cmocka_unit_test_setup_teardown(test_add, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_add_refuses, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_load_refuses, set_up, tear_down),
 		cmocka_unit_test(test_info_check),
 	};
+
+	if (argc != 3)
+		return 2;
+	module_old = argv[1];
+	module_other = argv[2];
 
 	return cmocka_run_group_tests_name("drivers-registry", tests, NULL, NULL);
 }
