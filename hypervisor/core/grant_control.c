@@ -98,24 +98,35 @@ struct reserved {
 	uint64_t frame;
 };
 
+static bool fits_v1(const struct reserved *r)
+{
+	uint16_t type = r->flags & GTF_type_mask;
+
+	if (type == GTF_transitive || (type == GTF_permit_access && (r->flags & GTF_sub_page)))
+		return false;
+	return type == GTF_invalid || r->frame <= UINT32_MAX;
+}
+
 static int save_reserved(const struct sr_domain *d, struct reserved *r)
 {
 	for (uint32_t i = 0; i < RESERVED; i++) {
 		if (d->version_was == 1) {
-			struct grant_entry_v1 e = *sr_entry_v1(d->view, i);
+			const struct grant_entry_v1 *e = sr_entry_v1(d->view, i);
 
-			r[i] = (struct reserved){ e.flags, e.domid, e.frame };
+			r[i].flags = __atomic_load_n(&e->flags, __ATOMIC_ACQUIRE);
+			r[i].domid = __atomic_load_n(&e->domid, __ATOMIC_RELAXED);
+			r[i].frame = __atomic_load_n(&e->frame, __ATOMIC_RELAXED);
 		} else {
-			union grant_entry_v2 e = *sr_entry_v2(d->view, i);
-			uint16_t type = e.hdr.flags & GTF_type_mask;
-			uint16_t marks = *sr_entry_status(d->view, i) & (GTF_reading | GTF_writing);
+			const union grant_entry_v2 *e = sr_entry_v2(d->view, i);
+			uint16_t marks =
+			    __atomic_load_n(sr_entry_status(d->view, i), __ATOMIC_RELAXED);
 
-			if (type == GTF_transitive ||
-			    (type == GTF_permit_access && (e.hdr.flags & GTF_sub_page)) ||
-			    (type != GTF_invalid && e.full_page.frame > UINT32_MAX))
+			r[i].flags = __atomic_load_n(&e->hdr.flags, __ATOMIC_ACQUIRE);
+			r[i].domid = __atomic_load_n(&e->hdr.domid, __ATOMIC_RELAXED);
+			r[i].frame = __atomic_load_n(&e->full_page.frame, __ATOMIC_RELAXED);
+			if (!fits_v1(&r[i]))
 				return -ERANGE;
-			r[i] = (struct reserved){ e.hdr.flags | marks, e.hdr.domid,
-						  e.full_page.frame };
+			r[i].flags |= marks & (GTF_reading | GTF_writing);
 		}
 	}
 	return 0;

@@ -37,11 +37,11 @@ struct claims {
 	struct sr_conn *conn;
 	struct sr_entry entry[SR_JOURNAL_LOCKS];
 	unsigned n;
+	struct window from, to;
 	bool kept;
 	bool kept_write;
 	uint16_t kept_domid;
 	uint32_t kept_ref;
-	struct window kept_window;
 };
 
 static void release(struct claims *c)
@@ -162,7 +162,9 @@ static int16_t open_side(struct claims *c, const struct side *s, bool write, str
 	struct sr_foreign *own;
 
 	if (s->kind == SIDE_VIRT) {
-		*w = (struct window){ .page = s->virt, .start = 0, .len = SR_PAGE_SIZE };
+		w->page = s->virt;
+		w->start = 0;
+		w->len = SR_PAGE_SIZE;
 		return GNTST_okay;
 	}
 	if (s->kind == SIDE_GRANT)
@@ -194,22 +196,21 @@ static int16_t copy_try(struct claims *c, const struct side *src, const struct s
 	const struct side *granted = src->kind == SIDE_GRANT ? src : dst;
 	bool single = granted->kind == SIDE_GRANT && src->kind != dst->kind;
 	bool write = granted == dst;
-	struct window from, to;
 	int16_t st = GNTST_okay;
 
 	if (single && reuse(c, granted, write)) {
-		*(write ? &to : &from) = c->kept_window;
-		st = open_side(c, write ? src : dst, !write, write ? &from : &to);
+		/* Its window stands as it is. */
+		st = write ? open_side(c, src, false, &c->from) : open_side(c, dst, true, &c->to);
 	} else {
 		release(c);
-		st = open_side(c, src, false, &from);
+		st = open_side(c, src, false, &c->from);
 		if (st == GNTST_okay)
-			st = open_side(c, dst, true, &to);
+			st = open_side(c, dst, true, &c->to);
 	}
-	if (st == GNTST_okay && (!inside(src, &from, len) || !inside(dst, &to, len)))
+	if (st == GNTST_okay && (!inside(src, &c->from, len) || !inside(dst, &c->to, len)))
 		st = GNTST_general_error;
 	if (st == GNTST_okay)
-		memmove(to.page + dst->offset, from.page + src->offset, len);
+		memmove(c->to.page + dst->offset, c->from.page + src->offset, len);
 	if (st != GNTST_okay || !single) {
 		release(c);
 		return st;
@@ -218,7 +219,6 @@ static int16_t copy_try(struct claims *c, const struct side *src, const struct s
 	c->kept_write = write;
 	c->kept_domid = granted->domid;
 	c->kept_ref = (uint32_t)granted->where;
-	c->kept_window = write ? to : from;
 	return st;
 }
 
@@ -242,14 +242,20 @@ static void prefetch(struct sr_conn *conn, uint16_t dom, uint32_t ref)
 		sr_entry_prefetch(conn->held[dom].view, ref);
 }
 
-static struct side side_of(const struct sr_conn *conn, const union sr_copy_side *s, bool grant)
+/* Field by field, here and below: copying a structure just written in pieces stalls on each. */
+static void side_of(const struct sr_conn *conn, const union sr_copy_side *from, bool grant,
+		    struct side *s)
 {
-	if (!grant)
-		return (struct side){ .kind = SIDE_VIRT, .virt = s->virt };
-	return (struct side){ .kind = SIDE_GRANT,
-			      .where = s->grant.ref,
-			      .domid = s->grant.domid == DOMID_SELF ? conn->domid : s->grant.domid,
-			      .offset = s->grant.offset };
+	if (!grant) {
+		s->kind = SIDE_VIRT;
+		s->virt = from->virt;
+		s->offset = 0;
+		return;
+	}
+	s->kind = SIDE_GRANT;
+	s->where = from->grant.ref;
+	s->domid = from->grant.domid == DOMID_SELF ? conn->domid : from->grant.domid;
+	s->offset = from->grant.offset;
 }
 
 void sr_grant_copy(struct sr_conn *conn, struct sr_grant_copy *segs, uint32_t count)
@@ -273,8 +279,8 @@ void sr_grant_copy(struct sr_conn *conn, struct sr_grant_copy *segs, uint32_t co
 			s->status = GNTST_bad_copy_arg;
 			continue;
 		}
-		src = side_of(conn, &s->source, s->flags & SR_COPY_SOURCE_GRANT);
-		dst = side_of(conn, &s->dest, s->flags & SR_COPY_DEST_GRANT);
+		side_of(conn, &s->source, s->flags & SR_COPY_SOURCE_GRANT, &src);
+		side_of(conn, &s->dest, s->flags & SR_COPY_DEST_GRANT, &dst);
 		s->status = copy_one(&c, &src, &dst, s->len);
 	}
 	release(&c);
@@ -283,10 +289,10 @@ void sr_grant_copy(struct sr_conn *conn, struct sr_grant_copy *segs, uint32_t co
 static int16_t side_of_abi(const struct sr_conn *conn, const struct gnttab_copy_ptr *p, bool grant,
 			   struct side *s)
 {
-	*s = (struct side){ .kind = grant ? SIDE_GRANT : SIDE_FRAME,
-			    .where = grant ? p->u.ref : p->u.gmfn,
-			    .domid = p->domid == DOMID_SELF ? conn->domid : p->domid,
-			    .offset = p->offset };
+	s->kind = grant ? SIDE_GRANT : SIDE_FRAME;
+	s->where = grant ? p->u.ref : p->u.gmfn;
+	s->domid = p->domid == DOMID_SELF ? conn->domid : p->domid;
+	s->offset = p->offset;
 	return !grant && p->domid != DOMID_SELF ? GNTST_permission_denied : GNTST_okay;
 }
 
@@ -296,7 +302,6 @@ void sr_grant_copy_abi(struct sr_conn *conn, struct gnttab_copy *ops, uint32_t c
 
 	sr_journal_begin(conn, SR_JOURNAL_COPY, 0);
 	for (uint32_t i = 0; i < count; i++) {
-		/* The caller may be a guest that shares the array: read once. */
 		struct gnttab_copy op = ops[i];
 		struct side src, dst;
 		int16_t st;

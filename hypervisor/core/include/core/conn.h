@@ -148,8 +148,9 @@ struct sr_grant_copy {
 void sr_grant_copy(struct sr_conn *conn, struct sr_grant_copy *segs, uint32_t count);
 
 /*
- * The operation of the ABI: sides by frame belong to the acting domain (DOMID_SELF), whose
- * memory the process must be able to see through the set of views.
+ * The operation of the ABI, from an array that nobody else can write: sides by frame belong to the
+ * acting domain (DOMID_SELF), whose memory the process must be able to see through the set of
+ * views.
  */
 void sr_grant_copy_abi(struct sr_conn *conn, struct gnttab_copy *ops, uint32_t count);
 
