@@ -59,7 +59,7 @@ static void recover_lock(struct sr_core *core, struct sr_conn *conn, unsigned sl
 	e.pins = sr_active_pins(word);
 	op = atomic_load(&j->op);
 	handle = atomic_load(&j->handle);
-	if (op != SR_JOURNAL_COPY && handle < conn->capacity)
+	if ((op == SR_JOURNAL_MAP || op == SR_JOURNAL_UNMAP) && handle < conn->capacity)
 		atomic_store(&conn->track[handle].mapped, op == SR_JOURNAL_UNMAP);
 	/* The version stands still while an entry is locked. 0: about to change, and it waits. */
 	e.version = atomic_load(&d->view->header->version);

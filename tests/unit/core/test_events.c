@@ -311,102 +311,139 @@ static void test_fifo_many_ports(void **state)
  * words and queues. Each consume handles exactly what the model has pending and unmasked, on its
  * vcpu.
  */
-static void test_random_comparison(void **state)
+struct model {
+	struct guest *g[2]; /* 2-level, FIFO */
+	bool pending[NR_PORTS], masked[NR_PORTS];
+	int vcpu[NR_PORTS];
+	uint32_t handled;
+};
+
+/* Ports that can change their vcpu: not IPIs but the two ends of loopback channels, i and i + 1. */
+static void model_ports(struct model *m, struct guest *g)
 {
-	struct guest *g[2] = { make_guest(*state, false, NR_PORTS),
-			       make_guest(*state, true, NR_PORTS) };
-	bool pending[NR_PORTS] = { 0 }, masked[NR_PORTS] = { 0 };
-	int vcpu[NR_PORTS] = { 0 };
-	uint32_t handled = 0;
+	struct sr_core *core = g->m->core;
 
-	srand(20240917);
-	/* Ports that can change their vcpu: not IPIs, but loopback ends. */
-	for (uint32_t i = 0; i < NR_PORTS; i += 2)
-		for (int k = 0; k < 2; k++) {
-			struct evtchn_alloc_unbound a = { .dom = DOMID_SELF,
-							  .remote_dom = DOMID_SELF };
-			struct evtchn_bind_interdomain b = { .remote_dom = DOMID_SELF };
+	for (uint32_t i = 0; i < NR_PORTS; i += 2) {
+		struct evtchn_alloc_unbound a = { .dom = DOMID_SELF, .remote_dom = DOMID_SELF };
+		struct evtchn_bind_interdomain b = { .remote_dom = DOMID_SELF };
 
-			sr_core_evtchn_close(g[k]->m->core, g[k]->domid, g[k]->port[i]);
-			sr_core_evtchn_close(g[k]->m->core, g[k]->domid, g[k]->port[i + 1]);
-			assert_int_equal(
-			    sr_core_evtchn_alloc_unbound(g[k]->m->core, g[k]->domid, &a), 0);
-			b.remote_port = a.port;
-			assert_int_equal(
-			    sr_core_evtchn_bind_interdomain(g[k]->m->core, g[k]->domid, &b), 0);
-			g[k]->port[i] = a.port;
-			g[k]->port[i + 1] = b.local_port;
-			pending[i + 1] = true;
-		}
-	for (int step = 0; step < 60000; step++) {
-		uint32_t i = (uint32_t)rand() % NR_PORTS, peer = i ^ 1;
-		int what = rand() % 100;
+		assert_int_equal(sr_core_evtchn_alloc_unbound(core, g->domid, &a), 0);
+		b.remote_port = a.port;
+		assert_int_equal(sr_core_evtchn_bind_interdomain(core, g->domid, &b), 0);
+		g->port[i] = a.port;
+		g->port[i + 1] = b.local_port;
+		m->pending[i + 1] = true;
+	}
+}
 
-		for (int k = 0; k < 2; k++) {
-			struct sr_core *core = g[k]->m->core;
-			uint32_t port = g[k]->port[i];
+enum doing { SEND, MASK, UNMASK, BIND, PRIORITY, CONSUME };
 
-			if (what < 50) {
-				assert_int_equal(sr_core_evtchn_send(core, g[k]->domid, port), 0);
-			} else if (what < 60) {
-				sr_evtchn_consumer_mask(&g[k]->con[0], port);
-			} else if (what < 75) {
-				if (sr_evtchn_consumer_unmask(&g[k]->con[0], port))
-					assert_int_equal(
-					    sr_core_evtchn_unmask(core, g[k]->domid, port), 0);
-			} else if (what < 80 && !pending[i]) {
-				assert_int_equal(
-				    sr_core_evtchn_bind_vcpu(core, g[k]->domid, port, step % 2), 0);
-			} else if (what < 85 && k == 1) {
-				assert_int_equal(sr_core_evtchn_set_priority(
-						     core, g[k]->domid, port, (uint32_t)step % 16),
-						 0);
+static enum doing choose(void)
+{
+	int r = rand() % 100;
+
+	return r < 50   ? SEND
+	       : r < 60 ? MASK
+	       : r < 75 ? UNMASK
+	       : r < 80 ? BIND
+	       : r < 85 ? PRIORITY
+			: CONSUME;
+}
+
+static void do_on_guest(struct guest *g, enum doing what, uint32_t i, uint32_t arg)
+{
+	struct sr_core *core = g->m->core;
+	uint32_t port = g->port[i];
+	int ret = 0;
+
+	if (what == SEND)
+		ret = sr_core_evtchn_send(core, g->domid, port);
+	else if (what == MASK)
+		sr_evtchn_consumer_mask(&g->con[0], port);
+	else if (what == UNMASK && sr_evtchn_consumer_unmask(&g->con[0], port))
+		ret = sr_core_evtchn_unmask(core, g->domid, port);
+	else if (what == BIND)
+		ret = sr_core_evtchn_bind_vcpu(core, g->domid, port, arg % 2);
+	else if (what == PRIORITY && g->con[0].control)
+		ret = sr_core_evtchn_set_priority(core, g->domid, port, arg % 16);
+	assert_int_equal(ret, 0);
+}
+
+static void do_on_model(struct model *m, enum doing what, uint32_t i, uint32_t arg)
+{
+	if (what == SEND)
+		m->pending[i ^ 1] = true;
+	else if (what == MASK || what == UNMASK)
+		m->masked[i] = what == MASK;
+	else if (what == BIND)
+		m->vcpu[i] = (int)(arg % 2);
+}
+
+/* Which ports a guest's vcpu finds; each at most once. */
+static void consume_into(struct guest *g, int v, const int *vcpu, bool *seen)
+{
+	/* A 2-level consumer has to be told which ports are its own. */
+	xen_ulong_t own[64] = { 0 };
+	uint32_t n;
+
+	for (uint32_t p = 0; p < NR_PORTS; p++)
+		if (vcpu[p] == v)
+			own[g->port[p] / 64] |= 1ul << g->port[p] % 64;
+	g->con[v].own = own;
+	n = consume(g, v);
+	g->con[v].own = NULL;
+	for (uint32_t j = 0; j < n; j++)
+		for (uint32_t p = 0; p < NR_PORTS; p++)
+			if (g->port[p] == g->got[j]) {
+				assert_false(seen[p]);
+				seen[p] = true;
 			}
-		}
-		if (what < 50)
-			pending[peer] = true;
-		else if (what < 60)
-			masked[i] = true;
-		else if (what < 75)
-			masked[i] = false;
-		else if (what < 80 && !pending[i])
-			vcpu[i] = step % 2;
-		if (what < 95)
-			continue;
-		for (int v = 0; v < 2; v++) {
-			bool seen[2][NR_PORTS] = { 0 };
+}
 
-			/* Each 2-level consumer handles its own ports only. */
-			xen_ulong_t own[64] = { 0 };
+static void consume_and_compare(struct model *m, int v)
+{
+	bool seen[2][NR_PORTS] = { 0 };
 
-			for (uint32_t p = 0; p < NR_PORTS; p++)
-				if (vcpu[p] == v)
-					own[g[0]->port[p] / 64] |= 1ul << g[0]->port[p] % 64;
-			g[0]->con[v].own = own;
-			for (int k = 0; k < 2; k++) {
-				uint32_t n = consume(g[k], v);
+	for (int k = 0; k < 2; k++)
+		consume_into(m->g[k], v, m->vcpu, seen[k]);
+	for (uint32_t p = 0; p < NR_PORTS; p++) {
+		bool want = m->pending[p] && !m->masked[p] && m->vcpu[p] == v;
 
-				handled += n;
-				for (uint32_t j = 0; j < n; j++)
-					for (uint32_t p = 0; p < NR_PORTS; p++)
-						if (g[k]->port[p] == g[k]->got[j]) {
-							assert_false(seen[k][p]);
-							seen[k][p] = true;
-						}
-			}
-			for (uint32_t p = 0; p < NR_PORTS; p++) {
-				bool want = pending[p] && !masked[p] && vcpu[p] == v;
-
-				assert_int_equal(seen[0][p], want);
-				assert_int_equal(seen[1][p], want);
-				if (want)
-					pending[p] = false;
-			}
+		assert_int_equal(seen[0][p], want);
+		assert_int_equal(seen[1][p], want);
+		if (want) {
+			m->pending[p] = false;
+			m->handled++;
 		}
 	}
-	assert_true(handled > 10000);
-	free(g[0]);
-	free(g[1]);
+}
+
+static void test_random_comparison(void **state)
+{
+	struct model m = { .g = { make_guest(*state, false, 0), make_guest(*state, true, 0) } };
+
+	srand(20240917);
+	for (int k = 0; k < 2; k++)
+		model_ports(&m, m.g[k]);
+	for (uint32_t step = 0; step < 60000; step++) {
+		uint32_t i = (uint32_t)rand() % NR_PORTS;
+		enum doing what = choose();
+
+		/* An event that is on its way stays with the vcpu that it was raised on. */
+		if (what == BIND && m.pending[i])
+			continue;
+		if (what == CONSUME) {
+			consume_and_compare(&m, 0);
+			consume_and_compare(&m, 1);
+			continue;
+		}
+		for (int k = 0; k < 2; k++)
+			do_on_guest(m.g[k], what, i, step);
+		do_on_model(&m, what, i, step);
+	}
+	assert_true(m.handled > 10000);
+	free(m.g[0]);
+	free(m.g[1]);
 }
 
 /* A guest that writes nonsense over all its event words and control blocks harms nobody else. */

@@ -13,7 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -182,6 +182,7 @@ static pid_t start_traced(struct fixture *f)
 	pid_t pid = fork();
 
 	if (pid == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		if (ptrace(PTRACE_TRACEME, 0, NULL, NULL) < 0)
 			_exit(77);
 		raise(SIGSTOP);
@@ -266,6 +267,7 @@ static void random_kills(void **state, uint32_t version, int rounds)
 			conn[k] = connect_as(f->m, f->dom0, 8, &id[k]);
 			pid[k] = fork();
 			if (pid[k] == 0) {
+				prctl(PR_SET_PDEATHSIG, SIGKILL);
 				f->conn = conn[k];
 				for (;;)
 					work(f);
@@ -289,12 +291,12 @@ static void random_kills(void **state, uint32_t version, int rounds)
 
 static void test_random_kills_v1(void **state)
 {
-	random_kills(state, 1, 60);
+	random_kills(state, 1, 30);
 }
 
 static void test_random_kills_v2(void **state)
 {
-	random_kills(state, 2, 60);
+	random_kills(state, 2, 30);
 }
 
 /* ---- who waits for the dead ---- */
