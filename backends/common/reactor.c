@@ -1,0 +1,434 @@
+/* SPDX-License-Identifier: MIT */
+#include <common/reactor.h>
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <semaphore.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <common/stats.h>
+#include <hypervisor.h>
+
+/* How often a busy thread looks for events of its idle sources: a system call on some hosts. */
+#define SR_EVENT_ROUNDS 16u
+#define SR_EPOLL_EVENTS 32
+/* A spin shorter than this is not worth its loop. */
+#define SR_SPIN_MIN_NS 1000u
+
+struct sr_thread {
+	struct sr_mailbox box;
+	struct sr_evtchn *ev;
+	struct sr_clock clock;
+	struct sr_source active;   /* head of a ring list */
+	struct sr_source *polling; /* the one whose poll() runs; NULL: it has removed itself */
+	unsigned active_count, idle_count;
+	struct sr_source **by_port;
+	uint32_t by_port_size;
+	int epoll;
+	bool always, stop;
+	uint64_t spin, spin_min, spin_max; /* ticks */
+	pthread_t pthread;
+	struct sr_thread_stats stats;
+};
+
+/* --- mail --------------------------------------------------------------------------------------- */
+
+int sr_mailbox_init(struct sr_mailbox *box)
+{
+	box->head = NULL;
+	box->fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	return box->fd < 0 ? -errno : 0;
+}
+
+void sr_mailbox_destroy(struct sr_mailbox *box)
+{
+	if (box->fd >= 0)
+		close(box->fd);
+	box->fd = -1;
+}
+
+void sr_mailbox_post(struct sr_mailbox *box, struct sr_mail *mail)
+{
+	uint64_t one = 1;
+
+	mail->next = __atomic_load_n(&box->head, __ATOMIC_RELAXED);
+	/* Release: what was written before the post is seen by who takes it (sr_mailbox_run). */
+	while (!__atomic_compare_exchange_n(&box->head, &mail->next, mail, true, __ATOMIC_RELEASE,
+					    __ATOMIC_RELAXED))
+		;
+	/* A full counter is readable as well. */
+	if (write(box->fd, &one, sizeof(one)) < 0)
+		return;
+}
+
+void sr_mailbox_run(struct sr_mailbox *box)
+{
+	struct sr_mail *mail, *ordered = NULL;
+	uint64_t count;
+
+	/* Emptied first: mail that comes after this makes it readable again. */
+	if (read(box->fd, &count, sizeof(count)) < 0 && errno != EAGAIN)
+		return;
+	mail = __atomic_exchange_n(&box->head, NULL, __ATOMIC_ACQUIRE);
+	while (mail) {
+		struct sr_mail *next = mail->next;
+
+		mail->next = ordered;
+		ordered = mail;
+		mail = next;
+	}
+	while (ordered) {
+		struct sr_mail *next = ordered->next;
+
+		ordered->run(ordered->arg);
+		ordered = next;
+	}
+}
+
+struct call {
+	struct sr_mail mail;
+	void (*fn)(void *arg);
+	void *arg;
+	sem_t done;
+};
+
+static void run_call(void *arg)
+{
+	struct call *call = arg;
+
+	call->fn(call->arg);
+	sem_post(&call->done);
+}
+
+void sr_thread_post(struct sr_thread *t, struct sr_mail *mail)
+{
+	sr_mailbox_post(&t->box, mail);
+}
+
+void sr_thread_call(struct sr_thread *t, void (*fn)(void *arg), void *arg)
+{
+	struct call call = { .mail = { .run = run_call, .arg = &call }, .fn = fn, .arg = arg };
+
+	sem_init(&call.done, 0, 0);
+	sr_mailbox_post(&t->box, &call.mail);
+	while (sem_wait(&call.done) && errno == EINTR)
+		;
+	sem_destroy(&call.done);
+}
+
+/* --- sources ------------------------------------------------------------------------------------ */
+
+static void activate(struct sr_thread *t, struct sr_source *s)
+{
+	if (s->active)
+		return;
+	s->active = true;
+	s->last_work = sr_clock_now(&t->clock);
+	s->prev = t->active.prev;
+	s->next = &t->active;
+	s->prev->next = s;
+	t->active.prev = s;
+	t->active_count++;
+	t->idle_count--;
+}
+
+static void deactivate(struct sr_thread *t, struct sr_source *s)
+{
+	if (!s->active)
+		return;
+	s->active = false;
+	s->prev->next = s->next;
+	s->next->prev = s->prev;
+	t->active_count--;
+	t->idle_count++;
+}
+
+void sr_thread_wake(struct sr_thread *t, struct sr_source *s)
+{
+	if (s->added)
+		activate(t, s);
+}
+
+static int ports_reserve(struct sr_thread *t, uint32_t port)
+{
+	uint32_t size = t->by_port_size ? t->by_port_size : 64;
+	struct sr_source **ports;
+
+	if (port < t->by_port_size)
+		return 0;
+	while (size <= port)
+		size *= 2;
+	ports = reallocarray(t->by_port, size, sizeof(struct sr_source *));
+	if (!ports)
+		return -ENOMEM;
+	memset(ports + t->by_port_size, 0, (size - t->by_port_size) * sizeof(struct sr_source *));
+	t->by_port = ports;
+	t->by_port_size = size;
+	return 0;
+}
+
+int sr_thread_add(struct sr_thread *t, struct sr_source *s, uint32_t port, int fd)
+{
+	struct epoll_event event = { .events = EPOLLIN, .data.ptr = s };
+	int rc = ports_reserve(t, port);
+
+	if (rc)
+		return rc;
+	/* Not every descriptor can be polled (a plain file): then it is always worth a look. */
+	if (fd >= 0 && epoll_ctl(t->epoll, EPOLL_CTL_ADD, fd, &event))
+		return -errno;
+	t->by_port[port] = s;
+	s->port = port;
+	s->fd = fd;
+	s->masked = false;
+	s->added = true;
+	s->active = false;
+	t->idle_count++;
+	activate(t, s);
+	sr_stat_add(&t->stats.sources, 1);
+	return 0;
+}
+
+void sr_thread_remove(struct sr_thread *t, struct sr_source *s)
+{
+	if (!s->added)
+		return;
+	if (t->polling == s)
+		t->polling = NULL;
+	deactivate(t, s);
+	t->idle_count--;
+	s->added = false;
+	t->by_port[s->port] = NULL;
+	if (s->fd >= 0)
+		epoll_ctl(t->epoll, EPOLL_CTL_DEL, s->fd, NULL);
+	sr_stat_add(&t->stats.sources, UINT64_MAX);
+}
+
+/* --- the loop ----------------------------------------------------------------------------------- */
+
+static void take_events(struct sr_thread *t)
+{
+	uint32_t port;
+
+	/* Each port comes once until it is unmasked, so this ends. */
+	while (!sr_evtchn_pending(t->ev, &port)) {
+		struct sr_source *s = port < t->by_port_size ? t->by_port[port] : NULL;
+
+		if (!s)
+			continue; /* unbound a moment ago */
+		s->masked = true;
+		sr_stat_add(&s->events, 1);
+		activate(t, s);
+	}
+}
+
+static void try_idle(struct sr_thread *t, struct sr_source *s)
+{
+	if (s->ops->arm(s))
+		return;
+	deactivate(t, s);
+	if (s->masked) {
+		s->masked = false;
+		sr_evtchn_unmask(t->ev, s->port);
+	}
+}
+
+/* One round: every active source once. Returns how much was done. */
+static unsigned poll_sources(struct sr_thread *t, uint64_t now)
+{
+	struct sr_source *s = t->active.next;
+	unsigned total = 0;
+
+	while (s != &t->active) {
+		struct sr_source *next = s->next;
+		unsigned done;
+
+		t->polling = s;
+		done = s->ops->poll(s, now);
+		total += done;
+		/* If it has removed itself it may be freed by now. */
+		if (t->polling) {
+			if (done)
+				s->last_work = now;
+			else if (!t->always && now - s->last_work > t->spin)
+				try_idle(t, s);
+		}
+		s = next;
+	}
+	t->polling = NULL;
+	return total;
+}
+
+/* Spins longer if the last sleep was so short that spinning would have been better. */
+static void adapt(struct sr_thread *t, uint64_t slept)
+{
+	if (!t->spin_max)
+		return;
+	if (slept < t->spin_max)
+		t->spin = t->spin * 2 < t->spin_max ? t->spin * 2 : t->spin_max;
+	else if (slept > t->spin_max * 4)
+		t->spin = t->spin / 2 > t->spin_min ? t->spin / 2 : t->spin_min;
+	__atomic_store_n(&t->stats.spin_ns, sr_clock_ns(&t->clock, t->spin), __ATOMIC_RELAXED);
+}
+
+static void sleep_until_event(struct sr_thread *t)
+{
+	struct epoll_event events[SR_EPOLL_EVENTS];
+	uint64_t from = sr_clock_now(&t->clock);
+	int n;
+
+	sr_stat_add(&t->stats.sleeps, 1);
+	n = epoll_wait(t->epoll, events, SR_EPOLL_EVENTS, -1);
+	adapt(t, sr_clock_now(&t->clock) - from);
+	sr_stat_add(&t->stats.wakeups, 1);
+	for (int i = 0; i < n; i++)
+		/* The event channels and the mailbox have no source: looked at in each round. */
+		if (events[i].data.ptr)
+			activate(t, events[i].data.ptr);
+	take_events(t);
+}
+
+static void *thread_main(void *arg)
+{
+	struct sr_thread *t = arg;
+	unsigned round = 0;
+
+	while (!t->stop) {
+		uint64_t now = sr_clock_now(&t->clock);
+
+		if (sr_mailbox_has_mail(&t->box))
+			sr_mailbox_run(&t->box);
+		if (t->idle_count && ++round % SR_EVENT_ROUNDS == 0)
+			take_events(t);
+		sr_stat_add(&t->stats.loops, 1);
+		if (poll_sources(t, now)) {
+			sr_stat_add(&t->stats.busy_loops, 1);
+			continue;
+		}
+		if (t->active_count) {
+			sr_cpu_relax();
+			continue;
+		}
+		take_events(t);
+		if (!t->active_count && !t->stop)
+			sleep_until_event(t);
+	}
+	return NULL;
+}
+
+/* --- start and stop ----------------------------------------------------------------------------- */
+
+static int epoll_add(int epoll, int fd)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+
+	return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
+}
+
+static int start_pthread(struct sr_thread *t, const struct sr_thread_options *options)
+{
+	pthread_attr_t attr;
+	cpu_set_t cpus;
+	int rc;
+
+	pthread_attr_init(&attr);
+	if (options->cpu >= 0) {
+		CPU_ZERO(&cpus);
+		CPU_SET((unsigned)options->cpu, &cpus);
+		pthread_attr_setaffinity_np(&attr, sizeof(cpus), &cpus);
+	}
+	rc = -pthread_create(&t->pthread, &attr, thread_main, t);
+	pthread_attr_destroy(&attr);
+	if (!rc && options->name)
+		pthread_setname_np(t->pthread, options->name);
+	return rc;
+}
+
+static void thread_free(struct sr_thread *t)
+{
+	if (t->epoll >= 0)
+		close(t->epoll);
+	sr_evtchn_close(t->ev);
+	sr_mailbox_destroy(&t->box);
+	free(t->by_port);
+	free(t);
+}
+
+int sr_thread_start(struct sr_hypervisor *hv, const struct sr_thread_options *options,
+		    struct sr_thread **thread)
+{
+	struct sr_thread *t = calloc(1, sizeof(*t));
+	int rc;
+
+	if (!t)
+		return -ENOMEM;
+	t->active.next = t->active.prev = &t->active;
+	t->always = options->always;
+	sr_clock_init(&t->clock);
+	t->spin_max = sr_clock_ticks(&t->clock, (uint64_t)options->spin_us * 1000);
+	t->spin_min = sr_clock_ticks(&t->clock, SR_SPIN_MIN_NS);
+	t->spin = t->spin_max;
+	t->stats.spin_ns = sr_clock_ns(&t->clock, t->spin);
+	t->epoll = epoll_create1(EPOLL_CLOEXEC);
+	rc = t->epoll < 0 ? -errno : 0;
+	if (sr_mailbox_init(&t->box) && !rc)
+		rc = -errno;
+	if (!rc)
+		rc = sr_evtchn_open(hv, &t->ev);
+	if (!rc)
+		rc = epoll_add(t->epoll, t->box.fd);
+	if (!rc)
+		rc = epoll_add(t->epoll, sr_evtchn_fd(t->ev));
+	if (!rc)
+		rc = start_pthread(t, options);
+	if (rc) {
+		thread_free(t);
+		return rc;
+	}
+	*thread = t;
+	return 0;
+}
+
+static void ask_to_stop(void *arg)
+{
+	((struct sr_thread *)arg)->stop = true;
+}
+
+void sr_thread_stop(struct sr_thread *t)
+{
+	if (!t)
+		return;
+	sr_thread_call(t, ask_to_stop, t);
+	pthread_join(t->pthread, NULL);
+	thread_free(t);
+}
+
+const struct sr_thread_stats *sr_thread_stats(const struct sr_thread *t)
+{
+	return &t->stats;
+}
+
+uint64_t sr_thread_cpu_ns(const struct sr_thread *t)
+{
+	struct timespec now;
+	clockid_t id;
+
+	if (pthread_getcpuclockid(t->pthread, &id) || clock_gettime(id, &now))
+		return 0;
+	return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+struct sr_evtchn *sr_thread_evtchn(struct sr_thread *t)
+{
+	return t->ev;
+}
+
+const struct sr_clock *sr_thread_clock(const struct sr_thread *t)
+{
+	return &t->clock;
+}
