@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/* What other threads may ask of a running backend. */
+#include <errno.h>
+#include <limits.h>
+#include <semaphore.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vbd.h"
+
+static void describe(const struct sr_vbd *v, struct sr_blkback_device *d)
+{
+	*d = (struct sr_blkback_device){
+		.frontend = v->domid,
+		.devid = v->devid,
+		.state = v->state,
+		.sector_size = v->geometry.unit << SR_SECTOR_SHIFT,
+		.read_only = v->read_only || v->geometry.read_only,
+		.cdrom = v->cdrom,
+		.recovered = v->recovered,
+	};
+	memcpy(d->type, v->type, sizeof(d->type));
+	memcpy(d->vdev, v->vdev, sizeof(d->vdev));
+	snprintf(d->params, sizeof(d->params), "%s", v->params);
+	snprintf(d->driver, sizeof(d->driver), "%s", v->open ? v->driver->name : "");
+	memcpy(d->error, v->error, sizeof(d->error));
+	if (v->open)
+		d->size = v->geometry.sectors << SR_SECTOR_SHIFT;
+	if (!v->attached)
+		return;
+	d->persistent = v->conn.persistent;
+	d->queues = v->conn.queues;
+	d->ring_pages = 1u << v->conn.order;
+	for (unsigned i = 0; i < v->conn.queues; i++) {
+		const struct sr_blkq *q = v->queues[i].q;
+
+		if (!q)
+			continue;
+		for (unsigned k = 0; k < v->bb->thread_count; k++)
+			if (v->bb->threads[k] == v->queues[i].thread)
+				d->threads[i] = k;
+		d->in_flight += (unsigned)sr_stat_get(&q->gauges.in_flight);
+		d->persistent_grants += (unsigned)sr_stat_get(&q->gauges.persistent);
+		sr_blk_stats_add(&d->stats, &q->stats);
+	}
+}
+
+int sr_blkback_list(struct sr_blkback *bb, struct sr_blkback_device **devices, size_t *count)
+{
+	struct sr_blkback_device *list;
+	size_t n = 0;
+
+	pthread_mutex_lock(&bb->lock);
+	list = calloc(bb->count + 1, sizeof(*list));
+	if (list)
+		for (struct sr_vbd *v = bb->vbds; v; v = v->next)
+			describe(v, &list[n++]);
+	pthread_mutex_unlock(&bb->lock);
+	if (!list)
+		return -ENOMEM;
+	*devices = list;
+	*count = n;
+	return 0;
+}
+
+size_t sr_blkback_threads(struct sr_blkback *bb, struct sr_blkback_thread *threads, size_t max)
+{
+	size_t n;
+
+	pthread_mutex_lock(&bb->lock);
+	n = bb->thread_count;
+	for (size_t i = 0; i < n && i < max; i++) {
+		const struct sr_blk_thread *t = bb->threads[i];
+		const struct sr_thread_stats *s = sr_thread_stats(t->thread);
+
+		threads[i] = (struct sr_blkback_thread){
+			.cpu = t->cpu < 0 ? UINT_MAX : (unsigned)t->cpu,
+			.queues = t->queues,
+			.loops = sr_stat_get(&s->loops),
+			.busy_loops = sr_stat_get(&s->busy_loops),
+			.sleeps = sr_stat_get(&s->sleeps),
+			.wakeups = sr_stat_get(&s->wakeups),
+			.cpu_ns = sr_thread_cpu_ns(t->thread),
+			.spin_us = (unsigned)(sr_stat_get(&s->spin_ns) / 1000),
+		};
+	}
+	pthread_mutex_unlock(&bb->lock);
+	return n;
+}
+
+int sr_blkback_refresh(struct sr_blkback *bb, uint16_t frontend, uint32_t devid)
+{
+	int rc = -ENOENT;
+
+	/* The lock keeps the control thread out, which is all that a device needs. */
+	pthread_mutex_lock(&bb->lock);
+	for (struct sr_vbd *v = bb->vbds; v; v = v->next)
+		if (v->domid == frontend && v->devid == devid)
+			rc = sr_vbd_refresh(v);
+	pthread_mutex_unlock(&bb->lock);
+	return rc;
+}

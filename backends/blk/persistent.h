@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef SR_BLK_PERSISTENT_H
+#define SR_BLK_PERSISTENT_H
+
+/*
+ * The grants of one queue that stay mapped, because the frontend has promised to use them again
+ * (feature-persistent). A hash table of fixed size: the guest chooses its keys, so a lookup looks
+ * at a bounded number of places, however the guest has chosen. Where a page finds no place, or the
+ * limit is reached and all are in use, the caller does without.
+ *
+ * Threads: the queue's.
+ */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct sr_gnttab;
+
+#define SR_PERSISTENT_PROBES 16u
+#define SR_PERSISTENT_NONE   UINT32_MAX
+
+struct sr_persistent {
+	struct sr_gnttab *gt;
+	uint16_t domid;
+	unsigned limit, count;
+	uint32_t mask; /* of the table: its size, a power of two and half more than the limit, - 1 */
+	uint32_t multiplier;
+	unsigned shift;
+	uint32_t *refs;     /* the key; valid where addrs[] is not NULL */
+	void **addrs;       /* where it is mapped */
+	uint32_t *used;     /* the tick of its last use */
+	uint16_t *in_use;   /* requests that have it in hand */
+	uint32_t *ages;     /* scratch space of a purge */
+	uint32_t tick;      /* goes on with each batch */
+	uint64_t maps, purged;
+};
+
+/* limit 0: nothing is kept. */
+int sr_persistent_init(struct sr_persistent *p, struct sr_gnttab *gt, uint16_t domid,
+		       unsigned limit);
+/* Unmaps all; nothing is in use. A zeroed one is fine. */
+void sr_persistent_destroy(struct sr_persistent *p);
+
+static inline uint32_t sr_persistent_home(const struct sr_persistent *p, uint32_t ref)
+{
+	return ref * p->multiplier >> p->shift;
+}
+
+static inline void sr_persistent_prefetch(const struct sr_persistent *p, uint32_t ref)
+{
+	uint32_t home = sr_persistent_home(p, ref);
+
+	__builtin_prefetch(&p->refs[home]);
+	__builtin_prefetch(&p->addrs[home]);
+}
+
+/* Maps `ref` for writing and keeps it. SR_PERSISTENT_NONE: not possible, *addr is not set. */
+uint32_t sr_persistent_add(struct sr_persistent *p, uint32_t ref, void **addr);
+
+/*
+ * The place of `ref`, mapped if it was not, and in use until sr_persistent_put(); *addr is its
+ * page. SR_PERSISTENT_NONE: it can't be kept.
+ */
+static inline uint32_t sr_persistent_get(struct sr_persistent *p, uint32_t ref, void **addr)
+{
+	uint32_t i = sr_persistent_home(p, ref);
+
+	for (unsigned n = 0; n < SR_PERSISTENT_PROBES; n++, i = (i + 1) & p->mask) {
+		if (p->refs[i] != ref || !p->addrs[i])
+			continue;
+		p->used[i] = p->tick;
+		p->in_use[i]++;
+		*addr = p->addrs[i];
+		return i;
+	}
+	return sr_persistent_add(p, ref, addr);
+}
+
+static inline void sr_persistent_put(struct sr_persistent *p, uint32_t place)
+{
+	p->in_use[place]--;
+}
+
+#endif
