@@ -4,7 +4,7 @@
  * What a block driver does by itself, without rings and grants:
  *
  *     bench-drivers [--time S] [--depth N] [--block SIZE] [--write] [--region SIZE] [--register]
- *                   [--touch] [--sleep] TARGET...
+ *                   [--touch] [--sleep] [--load DRIVER.so] TARGET...
  *
  * Random requests of one size, `depth` at a time, for S seconds on each target; then the requests a
  * second, the time each took, and the processor time of this thread a request. --region limits the
@@ -145,8 +145,8 @@ static void measure(struct run *run, const char *name)
 	fflush(stdout);
 }
 
-static int run_queue(const struct settings *settings, const struct sr_blk_target *target, void *disk,
-		     const struct sr_blk_info *info, const char *name)
+static int run_queue(const struct settings *settings, const struct sr_blk_target *target,
+		     void *disk, const struct sr_blk_info *info, const char *name)
 {
 	struct sr_blk_queue_params params = { .depth = (uint32_t)settings->depth, .count = 1 };
 	struct run run = {
@@ -155,8 +155,8 @@ static int run_queue(const struct settings *settings, const struct sr_blk_target
 		.queue = disk,
 		.random = 88172645463325252u,
 	};
-	uint64_t region = settings->region && settings->region < info->size ? settings->region
-									     : info->size;
+	uint64_t region =
+	    settings->region && settings->region < info->size ? settings->region : info->size;
 	uint8_t *memory = prepare(&run);
 	int err = memory ? 0 : -ENOMEM;
 
@@ -167,7 +167,8 @@ static int run_queue(const struct settings *settings, const struct sr_blk_target
 		err = run.driver->queue_open(disk, &params, &run.queue);
 	if (!err) {
 		if (settings->registered && run.driver->memory_add)
-			run.driver->memory_add(run.queue, memory, settings->depth * settings->block);
+			run.driver->memory_add(run.queue, memory,
+					       settings->depth * settings->block);
 		measure(&run, name);
 		if (run.driver->queue_close)
 			run.driver->queue_close(run.queue);
@@ -215,14 +216,21 @@ static int size_of(const char *text, uint64_t *size)
 int main(int argc, char **argv)
 {
 	static const struct option options[] = {
-		{ "time", required_argument, NULL, 't' },   { "depth", required_argument, NULL, 'd' },
-		{ "block", required_argument, NULL, 'b' },  { "region", required_argument, NULL, 'r' },
-		{ "write", no_argument, NULL, 'w' },	    { "touch", no_argument, NULL, 'o' },
-		{ "register", no_argument, NULL, 'g' },	    { "sleep", no_argument, NULL, 's' },
+		{ "time", required_argument, NULL, 't' },
+		{ "depth", required_argument, NULL, 'd' },
+		{ "block", required_argument, NULL, 'b' },
+		{ "region", required_argument, NULL, 'r' },
+		{ "write", no_argument, NULL, 'w' },
+		{ "touch", no_argument, NULL, 'o' },
+		{ "register", no_argument, NULL, 'g' },
+		{ "sleep", no_argument, NULL, 's' },
+		{ "load", required_argument, NULL, 'l' },
 		{ NULL, 0, NULL, 0 },
 	};
 	struct settings settings = { .time = 2, .depth = 32, .block = 4096 };
 	struct sr_blk_registry *registry;
+	const char *library = NULL;
+	char error[512];
 	int option, err = 0;
 
 	while (!err && (option = getopt_long(argc, argv, "", options, NULL)) != -1) {
@@ -234,6 +242,8 @@ int main(int argc, char **argv)
 			err = size_of(optarg, &settings.block);
 		else if (option == 'r')
 			err = size_of(optarg, &settings.region);
+		else if (option == 'l')
+			library = optarg;
 		else if (option == '?')
 			err = -EINVAL;
 		settings.write |= option == 'w';
@@ -243,7 +253,11 @@ int main(int argc, char **argv)
 	}
 	if (err || sr_blk_registry_new(&registry))
 		return 2;
-	for (int i = optind; i < argc; i++)
+	if (library && sr_blk_registry_load(registry, library, NULL, error, sizeof(error))) {
+		fprintf(stderr, "%s\n", error);
+		err = 1;
+	}
+	for (int i = optind; !err && i < argc; i++)
 		err |= run_target(&settings, registry, argv[i]);
 	sr_blk_registry_free(registry);
 	return err ? 1 : 0;

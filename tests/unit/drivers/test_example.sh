@@ -18,6 +18,10 @@ cflags=$(PKG_CONFIG_PATH=${pc%/*} pkg-config --define-variable=prefix="$dir/root
 # shellcheck disable=SC2086  # flags are words
 ${CC:-cc} -Wall -Wextra -Werror -O2 -shared -fPIC $cflags \
 	-o "$dir/blk-xor.so" "$SR_SOURCE/examples/blk-xor/blk-xor.c"
+# The driver that docs/writing-a-driver.md shows is compiled as it stands there.
+awk '/^```c$/ { on = 1; next } /^```/ { on = 0 } on' "$SR_SOURCE/docs/writing-a-driver.md" >"$dir/hole.c"
+# shellcheck disable=SC2086
+${CC:-cc} -Wall -Werror -shared -fPIC $cflags -o "$dir/hole.so" "$dir/hole.c"
 # The interface is for C++ too.
 if command -v c++ >/dev/null; then
 	echo '#include <splitring/blk_options.h>' >"$dir/a.cc"
