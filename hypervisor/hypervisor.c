@@ -1,13 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
+#include <provider.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <provider.h>
+#include <xenstore.h>
 
 static const struct sr_provider *const providers[] = {
 	&sr_provider_embedded,
 	&sr_provider_embedded_strict,
+	&sr_provider_faulty,
 };
 
 int sr_hv_open(const char *address, struct sr_hypervisor **hv)
@@ -62,6 +64,44 @@ const char *sr_hv_address(const struct sr_hypervisor *hv)
 unsigned sr_hv_caps(const struct sr_hypervisor *hv)
 {
 	return hv->caps;
+}
+
+/*
+ * libxenstore finds its socket through the environment only. The lock keeps our own threads from
+ * each other's setting; other code that reads the environment meanwhile sees a variable that it
+ * does not know.
+ */
+int sr_provider_xenstore_at(const char *path, struct xs_handle **xs)
+{
+	static pthread_mutex_t environment = PTHREAD_MUTEX_INITIALIZER;
+	char *before = NULL;
+	const char *value;
+	int err = 0;
+
+	pthread_mutex_lock(&environment);
+	value = getenv("XENSTORED_PATH");
+	if (value)
+		before = strdup(value);
+	if ((value && !before) || setenv("XENSTORED_PATH", path, 1)) {
+		err = -ENOMEM;
+		goto out;
+	}
+	*xs = xs_open(XS_OPEN_SOCKETONLY);
+	if (!*xs)
+		err = errno ? -errno : -ECONNREFUSED;
+	if (before)
+		setenv("XENSTORED_PATH", before, 1);
+	else
+		unsetenv("XENSTORED_PATH");
+out:
+	pthread_mutex_unlock(&environment);
+	free(before);
+	return err;
+}
+
+int sr_hv_store_path(struct sr_hypervisor *hv, char *path, size_t size)
+{
+	return hv->ops->store_path ? hv->ops->store_path(hv, path, size) : -ENOTSUP;
 }
 
 int sr_hv_xenstore(struct sr_hypervisor *hv, struct xs_handle **xs)

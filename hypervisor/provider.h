@@ -50,6 +50,8 @@ struct sr_evtchn_ops {
 struct sr_hypervisor_ops {
 	void (*close)(struct sr_hypervisor *hv);
 	int (*xenstore)(struct sr_hypervisor *hv, struct xs_handle **xs);
+	/* optional: the path of its socket */
+	int (*store_path)(struct sr_hypervisor *hv, char *path, size_t size);
 	int (*gnttab_open)(struct sr_hypervisor *hv, struct sr_gnttab **gt);
 	int (*gntshr_open)(struct sr_hypervisor *hv, struct sr_gntshr **gs);
 	int (*evtchn_open)(struct sr_hypervisor *hv, struct sr_evtchn **ev);
@@ -84,5 +86,13 @@ struct sr_provider {
 
 extern const struct sr_provider sr_provider_embedded;
 extern const struct sr_provider sr_provider_embedded_strict;
+extern const struct sr_provider sr_provider_faulty;
+
+/* --- what the dispatch offers to providers --------------------------------------------------- */
+
+/* libxenstore connected to the xenstore whose socket is at `path`. Any thread. */
+int sr_provider_xenstore_at(const char *path, struct xs_handle **xs);
+/* The path of the instance's xenstore socket. -ENOTSUP: it has none. */
+int sr_hv_store_path(struct sr_hypervisor *hv, char *path, size_t size);
 
 #endif

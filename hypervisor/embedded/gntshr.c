@@ -347,7 +347,7 @@ static int map_fd(int fd, size_t size, void **out)
 static int set_up(struct em_gntshr *gs, const struct sr_em_hello_reply *hello, const int fds[2])
 {
 	const size_t huge = 2u << 20;
-	void *mem;
+	void *mem = NULL;
 	int err;
 
 	gs->nr_pages = hello->nr_pages;

@@ -4,7 +4,6 @@
 #include <string.h>
 #include <sys/un.h>
 #include <unistd.h>
-#include <xenstore.h>
 
 #include "provider_impl.h"
 
@@ -29,42 +28,25 @@ int sr_em_hv_connect(struct sr_em_hv *hv, enum sr_em_kind kind, struct sr_em_cli
 	return sr_em_connect(hv->dir, hv->base.domid, kind, cl, reply, fds, nr_fds);
 }
 
-/*
- * libxenstore finds its socket through the environment only. The lock keeps our own threads from
- * each other's setting; other code that reads the environment meanwhile sees a variable that it
- * does not know.
- */
-static int em_xenstore(struct sr_hypervisor *base, struct xs_handle **xs)
+static int em_store_path(struct sr_hypervisor *base, char *path, size_t size)
 {
-	static pthread_mutex_t environment = PTHREAD_MUTEX_INITIALIZER;
 	struct sr_em_hv *hv = (struct sr_em_hv *)base;
 	struct sockaddr_un sa;
-	char *before = NULL;
-	const char *value;
-	int err;
+	int err = sr_em_socket_name(hv->dir, "xenstored", base->domid, &sa);
 
-	err = sr_em_socket_name(hv->dir, "xenstored", base->domid, &sa);
-	if (err)
-		return err;
-	pthread_mutex_lock(&environment);
-	value = getenv("XENSTORED_PATH");
-	if (value)
-		before = strdup(value);
-	if ((value && !before) || setenv("XENSTORED_PATH", sa.sun_path, 1)) {
-		err = -ENOMEM;
-		goto out;
-	}
-	*xs = xs_open(XS_OPEN_SOCKETONLY);
-	if (!*xs)
-		err = errno ? -errno : -ECONNREFUSED;
-	if (before)
-		setenv("XENSTORED_PATH", before, 1);
-	else
-		unsetenv("XENSTORED_PATH");
-out:
-	pthread_mutex_unlock(&environment);
-	free(before);
+	if (!err && strlen(sa.sun_path) >= size)
+		err = -ENAMETOOLONG;
+	if (!err)
+		strcpy(path, sa.sun_path);
 	return err;
+}
+
+static int em_xenstore(struct sr_hypervisor *base, struct xs_handle **xs)
+{
+	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
+	int err = em_store_path(base, path, sizeof(path));
+
+	return err ? err : sr_provider_xenstore_at(path, xs);
 }
 
 static void em_close(struct sr_hypervisor *base)
@@ -81,6 +63,7 @@ static void em_close(struct sr_hypervisor *base)
 static const struct sr_hypervisor_ops trusted_ops = {
 	.close = em_close,
 	.xenstore = em_xenstore,
+	.store_path = em_store_path,
 	.gnttab_open = sr_em_gnttab_open,
 	.gntshr_open = sr_em_gntshr_open,
 	.evtchn_open = sr_em_evtchn_open,
@@ -89,6 +72,7 @@ static const struct sr_hypervisor_ops trusted_ops = {
 static const struct sr_hypervisor_ops guest_ops = {
 	.close = em_close,
 	.xenstore = em_xenstore,
+	.store_path = em_store_path,
 	.gnttab_open = sr_em_guest_gnttab_open,
 	.gntshr_open = sr_em_gntshr_open,
 	.evtchn_open = sr_em_evtchn_open,
