@@ -10,9 +10,15 @@ struct sr_grant_table {
 	grant_status_t *status;
 	uint32_t version;
 	uint32_t frames, max_frames;
-	uint32_t fresh;   /* references from here on were never given out */
-	uint32_t nr_free; /* on the stack */
-	uint32_t *stack;  /* as many as the table can ever have */
+	uint32_t fresh; /* references from here on were never given out */
+	/*
+	 * Free references, the longest free first: a ring with room for all the table can ever
+	 * have. Going round in order keeps us and the backend on different cache lines of the table
+	 * (eight entries share one); taking the last one freed would have both fight for the same
+	 * few.
+	 */
+	uint32_t *ring;
+	uint32_t ring_size, first_free, nr_free;
 };
 
 static uint32_t entries_now(const struct sr_grant_table *tab)
@@ -31,8 +37,9 @@ int sr_grant_table_create(void *table, uint32_t max_frames, uint32_t frames, uin
 	tab = calloc(1, sizeof(*tab));
 	if (!tab)
 		return -ENOMEM;
-	tab->stack = malloc(sr_grant_entries(version, max_frames) * sizeof(*tab->stack));
-	if (!tab->stack) {
+	tab->ring_size = sr_grant_entries(version, max_frames);
+	tab->ring = malloc(tab->ring_size * sizeof(*tab->ring));
+	if (!tab->ring) {
 		free(tab);
 		return -ENOMEM;
 	}
@@ -50,7 +57,7 @@ void sr_grant_table_destroy(struct sr_grant_table *tab)
 {
 	if (!tab)
 		return;
-	free(tab->stack);
+	free(tab->ring);
 	free(tab);
 }
 
@@ -79,21 +86,27 @@ uint32_t sr_grant_table_version(const struct sr_grant_table *tab)
 
 int sr_grant_table_alloc(struct sr_grant_table *tab, uint32_t *ref)
 {
-	if (tab->nr_free) {
-		*ref = tab->stack[--tab->nr_free];
+	if (tab->fresh < entries_now(tab)) {
+		*ref = tab->fresh++;
 		return 0;
 	}
-	if (tab->fresh >= entries_now(tab))
+	if (tab->nr_free == 0)
 		return -ENOSPC;
-	*ref = tab->fresh++;
+	*ref = tab->ring[tab->first_free];
+	if (++tab->first_free == tab->ring_size)
+		tab->first_free = 0;
+	tab->nr_free--;
 	return 0;
 }
 
 int sr_grant_table_free(struct sr_grant_table *tab, uint32_t ref)
 {
-	if (ref < GNTTAB_NR_RESERVED_ENTRIES || ref >= tab->fresh)
+	uint32_t at = tab->first_free + tab->nr_free;
+
+	if (ref < GNTTAB_NR_RESERVED_ENTRIES || ref >= tab->fresh || tab->nr_free == tab->ring_size)
 		return -EINVAL;
-	tab->stack[tab->nr_free++] = ref;
+	tab->ring[at < tab->ring_size ? at : at - tab->ring_size] = ref;
+	tab->nr_free++;
 	return 0;
 }
 

@@ -259,14 +259,47 @@ static void test_owner_dies(void **state)
 	assert_int_equal(status(&f, f.b, DOMID_SELF, pb).status, EVTCHNSTAT_unbound);
 }
 
+/* Where channels carry the events every one is told, and no bit of the domain's is touched. */
+static void test_domain_with_channels(void **state)
+{
+	struct fixture f = open_fixture(state);
+	uint16_t c = make_domain_with(f.m, (struct sr_domain_config){ .domid = SR_DOMID_ANY,
+								      .role = SR_ROLE_DRIVER,
+								      .nr_pages = 4,
+								      .channels = true });
+	struct shared_info *info = (struct shared_info *)sr_core_domain_view(f.m->core, c)->table;
+	struct evtchn_init_control fifo = { .control_gfn = 1 };
+	uint32_t pc, pa;
+
+	for (int i = 0; i < 5000; i++)
+		pc = unbound(&f, c, DOMID_SELF, f.a);
+	assert_int_equal(bind(&f, f.a, c, pc, &pa), 0);
+	f.m->nr_delivered = 0;
+	for (int i = 0; i < 3; i++)
+		assert_int_equal(sr_core_evtchn_send(f.m->core, f.a, pa), 0);
+	assert_int_equal(f.m->nr_delivered, 3);
+	assert_int_equal(f.m->delivered[2].port, pc);
+	assert_int_equal(info->vcpu_info[0].evtchn_upcall_pending, 0);
+	assert_int_equal(sr_core_evtchn_unmask(f.m->core, c, pc), 0);
+	assert_int_equal(sr_core_evtchn_op(f.m->core, c, EVTCHNOP_init_control, &fifo),
+			 -EOPNOTSUPP);
+	assert_int_equal(sr_core_evtchn_close(f.m->core, c, pc), 0);
+	assert_int_equal(status(&f, f.a, DOMID_SELF, pa).status, EVTCHNSTAT_unbound);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, machine_setup, machine_teardown)
-		T(test_life_of_a_channel), T(test_who_may),
-		T(test_loopback),          T(test_virq),
-		T(test_ipi_and_vcpu),      T(test_port_limits),
-		T(test_death_unbinds),     T(test_owner_dies),
+		T(test_life_of_a_channel),
+		T(test_who_may),
+		T(test_loopback),
+		T(test_virq),
+		T(test_ipi_and_vcpu),
+		T(test_port_limits),
+		T(test_death_unbinds),
+		T(test_owner_dies),
+		T(test_domain_with_channels),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

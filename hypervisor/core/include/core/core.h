@@ -53,8 +53,12 @@ struct sr_domain_config {
 	 * it, and ports have as many numbers as the FIFO ABI has.
 	 */
 	bool channels;
-	/* Try hugetlb pages first. Maps (conn.h) of such memory must be of consecutive frames, and
-	 * cannot be strict. Without it the memory asks for transparent huge pages. */
+	/*
+	 * Try hugetlb pages first. Maps (conn.h) of such memory must be of consecutive frames, and
+	 * cannot be strict. For guests one trusts: by punching holes into its memory one could
+	 * leave a backend without a page to fault in. Without it the memory asks for transparent
+	 * huge pages.
+	 */
 	bool hugetlb;
 };
 
