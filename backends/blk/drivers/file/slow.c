@@ -102,8 +102,11 @@ enum sr_blk_submit sr_slow_submit(struct sr_slow_queue *queue, struct sr_slow_jo
 		queue->inflight++;
 	}
 	pthread_mutex_unlock(&slow->lock);
+	/* A request that is queued may be finished by now: it is not ours to touch. */
+	if (!err)
+		return SR_BLK_QUEUED;
 	req->result = err;
-	return err ? SR_BLK_DONE : SR_BLK_QUEUED;
+	return SR_BLK_DONE;
 }
 
 unsigned sr_slow_reap(struct sr_slow_queue *queue, struct sr_blk_request **done, unsigned max)
