@@ -47,7 +47,7 @@ struct sr_client {
 	uint32_t last_transaction;
 };
 
-/* Takes the fd, which is to be non-blocking. -EMFILE where the domain has too many. */
+/* Takes the fd, unless it fails. -EMFILE where the domain has too many. */
 int sr_client_new(struct sr_domain *domain, int fd);
 
 /*

@@ -262,6 +262,33 @@ static void send_message(struct client *client, struct input *input)
 	client_send(client, &message, sizeof(message.header) + len);
 }
 
+static void send_plain(struct client *client, uint32_t type, uint32_t tx_id, const char *payload,
+		       size_t len)
+{
+	struct {
+		struct xsd_sockmsg header;
+		char payload[16];
+	} message = { .header = { .type = type, .req_id = ++client->last_id, .tx_id = tx_id } };
+
+	message.header.len = (uint32_t)len;
+	memcpy(message.payload, payload, len);
+	client_send(client, &message, sizeof(message.header) + len);
+}
+
+/* More than a client that does not read can be told one by one. */
+static void write_much(struct sr_store *store)
+{
+	char path[1000];
+
+	memset(path, 'p', sizeof(path));
+	path[0] = '/';
+	path[sizeof(path) - 1] = '\0';
+	for (char c = 'a'; c < 'z'; c++) {
+		path[1] = c;
+		require(sr_store_write(store, path, "value", 5) == 0);
+	}
+}
+
 static void owner_acts(struct world *world, struct input *input)
 {
 	static const struct sr_store_perm own = { .domid = 5, .access = 'n' };
@@ -281,6 +308,9 @@ static void owner_acts(struct world *world, struct input *input)
 		break;
 	case 3:
 		(void)sr_store_set_perms(world->store, path, &own, 1);
+		break;
+	case 4:
+		write_much(world->store);
 		break;
 	default:
 		(void)sr_store_write(world->store, path, "value", 5);
@@ -307,6 +337,22 @@ static void step(struct world *world, struct input *input)
 	case 3:
 	case 4:
 		owner_acts(world, input);
+		break;
+	/* What random bytes would seldom come to. */
+	case 5:
+		send_plain(client, XS_TRANSACTION_START, 0, "", 1);
+		break;
+	case 6:
+		send_plain(client, XS_TRANSACTION_END, client->tx_ids[0], "T", 2);
+		break;
+	case 7:
+		send_plain(client, XS_WATCH, 0, "/\0t", 4);
+		break;
+	case 8:
+		send_plain(client, XS_WRITE, client->tx_ids[0], "/a/b\0v", 6);
+		break;
+	case 9:
+		send_plain(client, XS_READ, client->tx_ids[0], "/a/b", 5);
 		break;
 	default:
 		send_message(client, input);
