@@ -38,10 +38,11 @@ struct sr_store_limits {
 	uint32_t requests;    /* replies not taken yet; above it no more requests are read [20] */
 	uint32_t connections; /* more are closed as they come [32] */
 	/*
-	 * Output queued for one connection, of any domain, in bytes [256 KiB; at least 16 KiB]. A client that takes
-	 * no output gets above it no more replies (its requests are not read) and its watch events
-	 * are merged: once it reads again, each watch that missed events fires once, with the path
-	 * being watched. So the event's path can be the watch's own path: rescan the subtree then.
+	 * Output queued for one connection, of any domain, in bytes [256 KiB; at least 16 KiB].
+	 * Above it a client that takes no output gets no more replies (its requests are not read)
+	 * and its watch events are merged: once it reads again, each watch that missed events
+	 * fires once, with the path being watched. So an event's path can be the watch's own
+	 * path: rescan the subtree then.
 	 */
 	uint32_t output_bytes;
 };
