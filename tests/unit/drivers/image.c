@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 const char *const image_drivers[IMAGE_DRIVERS] = { "uring", "aio" };
@@ -44,31 +45,55 @@ void image_refused(const char *driver, const char *path, const char *options, bo
 		fail_msg("'%s' does not say '%s' and '%s'", rig.error, part, path);
 }
 
+uint64_t image_allocated(const char *path)
+{
+	struct stat st;
+
+	assert_int_equal(stat(path, &st), 0);
+	return (uint64_t)st.st_blocks * 512;
+}
+
+const char *media_missing(void)
+{
+	char path[32];
+	int control, n;
+
+	/* In a mount namespace of its own, which ends with this process however that ends. */
+	if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL))
+		return "no file system can be mounted here (not root?)";
+	/* A container may have the control node and no others. */
+	control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
+	n = control < 0 ? -1 : ioctl(control, LOOP_CTL_GET_FREE);
+	if (control >= 0)
+		close(control);
+	snprintf(path, sizeof(path), "/dev/loop%d", n);
+	return n < 0 || access(path, R_OK | W_OK) ? "there are no loop devices here" : NULL;
+}
+
 int loop_make(char *path, const char *image, bool read_only)
 {
 	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
 	struct loop_config config = { 0 };
-	int n = control < 0 ? -1 : ioctl(control, LOOP_CTL_GET_FREE), fd = -1;
+	int fd = -1, err = -1;
 
-	if (control >= 0)
-		close(control);
-	if (n >= 0) {
-		snprintf(path, 32, "/dev/loop%d", n);
-		fd = open(path, O_RDWR | O_CLOEXEC);
-	}
-	if (fd < 0) {
-		print_message("skipped: no loop device can be had here\n");
-		skip();
-	}
+	assert_true(control >= 0);
 	config.fd = (uint32_t)open(image, (read_only ? O_RDONLY : O_RDWR) | O_CLOEXEC);
 	config.info.lo_flags = read_only ? LO_FLAGS_READ_ONLY : 0;
-	n = ioctl(fd, LOOP_CONFIGURE, &config);
-	close((int)config.fd);
-	if (n) {
-		close(fd);
-		print_message("skipped: the loop device can't be configured\n");
-		skip();
+	/* Somebody else may take the same free one. */
+	for (unsigned tries = 0; err && tries < 20; tries++) {
+		int n = ioctl(control, LOOP_CTL_GET_FREE);
+
+		assert_true(n >= 0);
+		snprintf(path, 32, "/dev/loop%d", n);
+		fd = open(path, O_RDWR | O_CLOEXEC);
+		assert_true(fd >= 0);
+		err = ioctl(fd, LOOP_CONFIGURE, &config);
+		if (err)
+			close(fd);
 	}
+	assert_int_equal(err, 0);
+	close((int)config.fd);
+	close(control);
 	return fd;
 }
 
@@ -85,13 +110,7 @@ void small_tmpfs(char *path, const char *size)
 	snprintf(path, 64, "/tmp/splitring-full-XXXXXX");
 	assert_non_null(mkdtemp(path));
 	snprintf(options, sizeof(options), "size=%s", size);
-	/* In a mount namespace of its own, which ends with this process however that ends. */
-	if (unshare(CLONE_NEWNS) || mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) ||
-	    mount("none", path, "tmpfs", 0, options)) {
-		rmdir(path);
-		print_message("skipped: no file system can be mounted here (not root?)\n");
-		skip();
-	}
+	assert_int_equal(mount("none", path, "tmpfs", 0, options), 0);
 }
 
 void small_tmpfs_remove(const char *path)
