@@ -69,7 +69,7 @@
 
 #include <ring/blkif.h>
 
-#include "record_store.h"
+#include <record_store.h>
 
 #define SR_RECORD_MAGIC   0x315245534b4c4253u /* "SBLKSER1" */
 #define SR_RECORD_VERSION 1u
