@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "backend.h"
+#include "fake_driver.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -29,6 +30,7 @@ void backend_start(struct backend *b, struct harness *h, const struct sr_blkback
 		.level = getenv("SR_TEST_LOG") ? SR_LOG_DEBUG : SR_LOG_ERROR,
 	};
 	assert_int_equal(sr_blk_registry_new(&b->registry), 0);
+	assert_int_equal(sr_blk_registry_add(b->registry, &fake_driver, NULL, 0), 0);
 	assert_int_equal(sr_hv_open(h->dom0, &b->hv), 0);
 	opt.registry = b->registry;
 	opt.log = &b->log;

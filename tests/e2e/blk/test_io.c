@@ -1,79 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Every kind of request, from a real frontend through the engine to a driver and back. */
+/* Data, from a frontend through the engine to a driver and back, by every way there is. */
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include <blkfront/blkfront.h>
 #include <cmocka.h>
 
-#include "backend.h"
-
-#define VDEV 51712
-#define MIB  (1u << 20)
-
-struct world {
-	struct harness h;
-	struct backend b;
-	struct harness_disk disk;
-	struct sr_hypervisor *guest;
-	struct sr_blkfront *front;
-	struct sr_blkfront_queue *q;
-};
-
-static const struct sr_blkfront_options defaults = SR_BLKFRONT_DEFAULTS;
-
-static void open_front(struct world *w, struct sr_blkfront_options opt)
-{
-	char error[256] = "";
-
-	opt.device = "xvda";
-	opt.error = error;
-	opt.error_size = sizeof(error);
-	if (sr_blkfront_open(w->guest, &opt, &w->front))
-		fail_msg("open: %s", error);
-	w->q = sr_blkfront_queue(w->front, 0);
-}
-
-static void start(struct world *w, const char *scheme, const char *params,
-		  const struct sr_blkback_options *opt)
-{
-	char address[128];
-
-	memset(w, 0, sizeof(*w));
-	harness_start(&w->h, scheme);
-	backend_start(&w->b, &w->h, opt);
-	w->disk = (struct harness_disk){ .vdev = VDEV, .params = params };
-	w->disk.domid = harness_guest(&w->h, 4096, address);
-	assert_int_equal(sr_hv_open(address, &w->guest), 0);
-}
-
-static void stop(struct world *w)
-{
-	struct harness_usage usage;
-
-	if (w->front)
-		assert_int_equal(sr_blkfront_close(w->front), 0);
-	sr_hv_close(w->guest);
-	harness_detach(&w->h, &w->disk);
-	harness_usage(&w->h, &usage);
-	assert_int_equal(usage.pinned, 0);
-	backend_stop(&w->b, SR_BLKBACK_CLOSE);
-	harness_stop(&w->h);
-}
-
-static void fill(uint8_t *p, size_t len, unsigned seed)
-{
-	for (size_t i = 0; i < len; i++)
-		p[i] = (uint8_t)(seed + i * 7 + (i >> 9) * 13);
-}
-
-static void do_io(struct world *w, enum sr_blkfront_op op, uint64_t offset, void *buf, size_t len)
-{
-	assert_int_equal(sr_blkfront_io(w->q, op, offset, buf, len), 0);
-}
+#include "world.h"
 
 /* Writes, reads back, in sizes from a sector to many segments, at odd sectors. */
 static void write_and_verify(struct world *w)
@@ -85,69 +19,268 @@ static void write_and_verify(struct world *w)
 		for (unsigned odd = 0; odd < 3; odd++) {
 			uint64_t offset = 8 * MIB + odd * 512;
 
-			fill(out, sizes[i], i * 31 + odd);
-			do_io(w, SR_BLKFRONT_WRITE, offset, out, sizes[i]);
+			world_fill(out, sizes[i], i * 31 + odd);
+			world_io(w, SR_BLKFRONT_WRITE, offset, out, sizes[i]);
 			memset(in, 0xee, sizes[i]);
-			do_io(w, SR_BLKFRONT_READ, offset, in, sizes[i]);
+			world_io(w, SR_BLKFRONT_READ, offset, in, sizes[i]);
 			assert_memory_equal(in, out, sizes[i]);
 		}
 	free(out);
 	free(in);
 }
 
-static void one_way(const char *scheme, struct sr_blkfront_options front,
-		    struct sr_blkback_options back)
+static void one_way(const char *scheme, const char *params, struct sr_blkfront_options front,
+		    struct sr_blkback_options back, struct sr_blk_stats *stats)
 {
 	struct sr_blkback_device d;
 	struct world w;
 
-	start(&w, scheme, "ram:size=32M", &back);
+	world_start(&w, scheme, params, &back);
 	harness_attach(&w.h, &w.disk);
-	open_front(&w, front);
+	world_open(&w, front);
 	write_and_verify(&w);
-	do_io(&w, SR_BLKFRONT_FLUSH, 0, NULL, 0);
+	world_io(&w, SR_BLKFRONT_FLUSH, 0, NULL, 0);
 	backend_device(&w.b, &w.disk, &d);
 	assert_int_equal(d.state, 4);
+	assert_int_equal(d.size, 32 * MIB);
 	assert_true(d.stats.requests[SR_STAT_WRITE] >= 21);
-	assert_true(d.stats.requests[SR_STAT_FLUSH] == 1);
+	assert_int_equal(d.stats.requests[SR_STAT_FLUSH], 1);
 	for (unsigned i = 0; i < SR_STAT_ERRORS; i++)
 		assert_int_equal(d.stats.errors[i], 0);
-	stop(&w);
+	if (stats)
+		*stats = d.stats;
+	world_stop(&w);
 }
 
 static void test_persistent(void **state)
 {
-	one_way("embedded:", defaults, (struct sr_blkback_options){ 0 });
+	struct sr_blk_stats s;
+
+	one_way("embedded:", "ram:size=32M", world_front, (struct sr_blkback_options){ 0 }, &s);
+	assert_true(s.persistent_hits > 0 && s.indirect > 0);
+	assert_int_equal(s.maps + s.copies, 0);
+}
+
+static void test_persistent_strict(void **state)
+{
+	one_way("embedded-strict:", "ram:size=32M", world_front, (struct sr_blkback_options){ 0 },
+		NULL);
+}
+
+/* Fewer than a large request needs, so it does not work by persistent grants alone. */
+static void test_persistent_limit(void **state)
+{
+	struct sr_blk_stats s;
+
+	one_way("embedded:", "ram:size=32M", world_front,
+		(struct sr_blkback_options){ .max_persistent_grants = 20 }, &s);
+	assert_true(s.persistent_purged > 0 && s.maps > 0);
 }
 
 static void test_mapped(void **state)
 {
-	struct sr_blkfront_options front = defaults;
+	struct sr_blkfront_options front = world_front;
+	struct sr_blk_stats s;
 
 	front.persistent = false;
-	one_way("embedded:", front, (struct sr_blkback_options){ 0 });
-}
-
-static void test_strict(void **state)
-{
-	one_way("embedded-strict:", defaults, (struct sr_blkback_options){ 0 });
+	one_way("embedded:", "ram:size=32M", front, (struct sr_blkback_options){ 0 }, &s);
+	assert_true(s.maps > 0);
+	assert_int_equal(s.persistent_maps + s.copies, 0);
 }
 
 static void test_copied(void **state)
 {
-	struct sr_blkfront_options front = defaults;
+	struct sr_blkfront_options front = world_front;
+	struct sr_blk_stats s;
 
 	front.persistent = false;
-	one_way("embedded-strict:", front, (struct sr_blkback_options){ 0 });
+	one_way("embedded-strict:", "ram:size=32M", front, (struct sr_blkback_options){ 0 }, &s);
+	assert_true(s.copies > 0);
+	assert_int_equal(s.persistent_maps + s.maps, 0);
+}
+
+static void test_no_indirect(void **state)
+{
+	struct sr_blk_stats s;
+
+	one_way("embedded:", "ram:size=32M", world_front,
+		(struct sr_blkback_options){ .max_indirect_segments = SR_BLKBACK_NONE,
+					     .max_ring_page_order = SR_BLKBACK_NONE,
+					     .max_persistent_grants = SR_BLKBACK_NONE },
+		&s);
+	assert_int_equal(s.indirect, 0);
+}
+
+static void test_interrupt_mode(void **state)
+{
+	one_way("embedded:", "ram:size=32M", world_front,
+		(struct sr_blkback_options){ .mode = SR_POLL_INTERRUPT }, NULL);
+}
+
+static void test_poll_mode(void **state)
+{
+	one_way("embedded:", "ram:size=32M", world_front,
+		(struct sr_blkback_options){ .mode = SR_POLL_ALWAYS }, NULL);
+}
+
+static void test_abis(void **state)
+{
+	struct sr_blkfront_options front = world_front;
+
+	front.abi = SR_BLKIF_ABI_X86_32;
+	one_way("embedded:", "ram:size=32M", front, (struct sr_blkback_options){ 0 }, NULL);
+	front.abi = SR_BLKIF_ABI_X86_64;
+	front.ring_order = 4;
+	one_way("embedded:", "ram:size=32M", front, (struct sr_blkback_options){ 0 }, NULL);
+}
+
+/* --- difficult drivers -------------------------------------------------------------------------- */
+
+static void test_large_blocks(void **state)
+{
+	struct sr_blk_stats s;
+
+	fake_reset(32 * MIB);
+	fake.info.logical_block_size = 4096;
+	fake.info.discard_granularity = 0;
+	one_way("embedded:", "fake:x", world_front, (struct sr_blkback_options){ 0 }, &s);
+	assert_true(s.rmw > 0);
+}
+
+static void test_large_blocks_queued(void **state)
+{
+	fake_reset(32 * MIB);
+	fake.info.logical_block_size = 2048;
+	fake.info.memory_alignment = 4096;
+	fake.info.discard_granularity = 0;
+	fake.room = 3;
+	fake.backwards = true;
+	one_way("embedded-strict:", "fake:x", world_front, (struct sr_blkback_options){ 0 }, NULL);
+}
+
+static void test_busy_driver(void **state)
+{
+	fake_reset(32 * MIB);
+	fake.room = 1;
+	one_way("embedded:", "fake:x", world_front, (struct sr_blkback_options){ 0 }, NULL);
+}
+
+static void test_driver_without_fd(void **state)
+{
+	fake_reset(32 * MIB);
+	fake.room = 2;
+	fake.no_fd = true;
+	one_way("embedded:", "fake:x", world_front,
+		(struct sr_blkback_options){ .mode = SR_POLL_INTERRUPT }, NULL);
+}
+
+/* --- many at once ------------------------------------------------------------------------------- */
+
+/* Random writes on all queues at once, each in its own part of the disk, then read back. */
+static void many(const char *scheme, struct sr_blkfront_options front,
+		 struct sr_blkback_options back, size_t size, unsigned per_queue)
+{
+	struct sr_blkback_device d;
+	struct world w;
+	unsigned queues;
+	uint8_t *in = malloc(size), *out = malloc(size);
+
+	world_start(&w, scheme, "ram:size=256M", &back);
+	harness_attach(&w.h, &w.disk);
+	world_open(&w, front);
+	queues = sr_blkfront_info(w.front)->queues;
+	assert_int_equal(queues, front.queues);
+	for (unsigned round = 0; round < 2; round++)
+		for (unsigned i = 0; i < queues; i++) {
+			struct sr_blkfront_queue *q = sr_blkfront_queue(w.front, i);
+			struct sr_blkfront_done done[8];
+			unsigned sent = 0, finished = 0, n;
+			uint8_t *pages;
+
+			assert_int_equal(sr_blkfront_alloc(q, 4 * size, (void **)&pages), 0);
+			while (finished < per_queue) {
+				unsigned slot = sent % 4;
+				struct iovec iov = { pages + slot * size, size };
+				struct sr_blkfront_request req = {
+					.op = round ? SR_BLKFRONT_READ : SR_BLKFRONT_WRITE,
+					.offset = (uint64_t)(i * per_queue + sent) * size,
+					.iov = &iov,
+					.iov_count = 1,
+					.tag = (void *)(uintptr_t)sent,
+				};
+
+				if (sent < per_queue && sent - finished < 4) {
+					world_fill(iov.iov_base, size, round ? 0 : i * 100 + sent);
+					assert_int_equal(sr_blkfront_submit(q, &req), 0);
+					sent++;
+					if (sent - finished < 4 && sent < per_queue)
+						continue;
+				}
+				assert_int_equal(sr_blkfront_wait(q, 10000), 0);
+				n = sr_blkfront_reap(q, done, 1);
+				for (unsigned k = 0; k < n; k++) {
+					unsigned tag = (unsigned)(uintptr_t)done[k].tag;
+
+					assert_int_equal(done[k].error, 0);
+					/* They come back in order: the driver does not queue. */
+					assert_int_equal(tag, finished);
+					if (round) {
+						world_fill(out, size, i * 100 + tag);
+						assert_memory_equal(pages + tag % 4 * size, out,
+								    size);
+					}
+					finished++;
+				}
+			}
+		}
+	backend_device(&w.b, &w.disk, &d);
+	assert_int_equal(d.queues, queues);
+	assert_int_equal(d.stats.bytes_written, (uint64_t)queues * per_queue * size);
+	assert_int_equal(d.stats.bytes_read, d.stats.bytes_written);
+	assert_int_equal(d.in_flight, 0);
+	world_stop(&w);
+	free(in);
+	free(out);
+}
+
+static void test_queues(void **state)
+{
+	struct sr_blkfront_options front = world_front;
+
+	front.queues = 4;
+	front.ring_order = 2;
+	many("embedded:", front, (struct sr_blkback_options){ .threads = 2, .max_queues = 4 }, 4096,
+	     200);
+}
+
+/* Bounce pages for a few large requests only: the queues of a thread take turns. */
+static void test_memory_runs_out(void **state)
+{
+	struct sr_blkfront_options front = world_front;
+
+	front.queues = 3;
+	front.persistent = false;
+	many("embedded-strict:", front, (struct sr_blkback_options){ .max_queues = 3 }, MIB, 16);
 }
 
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_persistent),
+		cmocka_unit_test(test_persistent_strict),
+		cmocka_unit_test(test_persistent_limit),
 		cmocka_unit_test(test_mapped),
-		cmocka_unit_test(test_strict),
 		cmocka_unit_test(test_copied),
+		cmocka_unit_test(test_no_indirect),
+		cmocka_unit_test(test_interrupt_mode),
+		cmocka_unit_test(test_poll_mode),
+		cmocka_unit_test(test_abis),
+		cmocka_unit_test(test_large_blocks),
+		cmocka_unit_test(test_large_blocks_queued),
+		cmocka_unit_test(test_busy_driver),
+		cmocka_unit_test(test_driver_without_fd),
+		cmocka_unit_test(test_queues),
+		cmocka_unit_test(test_memory_runs_out),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
