@@ -160,7 +160,10 @@ int sr_evtchn_bind_virq(struct sr_evtchn *ev, unsigned virq, uint32_t *port);
 int sr_evtchn_unbind(struct sr_evtchn *ev, uint32_t port);
 /* Sending to a port whose peer is gone does nothing and is no error, as on Xen. */
 int sr_evtchn_notify(struct sr_evtchn *ev, uint32_t port);
-/* The next pending port, which is masked until sr_evtchn_unmask(). -EAGAIN: none; never blocks. */
+/*
+ * The next pending port, which is masked until sr_evtchn_unmask(). -EAGAIN: none; never blocks. The
+ * descriptor stays readable while there is more, so one call a wake-up is enough.
+ */
 int sr_evtchn_pending(struct sr_evtchn *ev, uint32_t *port);
 /*
  * To be called when the work is done, not before: that is what throttles a storm of events. An

@@ -59,14 +59,41 @@ static void describe(struct sr_machine *m, struct sr_dom *dom, struct sr_domain_
 	e->store_connections = (uint32_t)usage.connections;
 }
 
+/* A dead domain of which somebody still maps memory: the core alone knows of it. */
+static bool describe_zombie(struct sr_machine *m, uint16_t domid, struct sr_domain_list_entry *e)
+{
+	struct sr_domain_info info;
+
+	/* Asking may be what lets go of it at last. */
+	if (sr_core_domain_info(m->core, domid, &info))
+		return false;
+	*e = (struct sr_domain_list_entry){ .domid = domid,
+					    .kind = SR_KIND_GUEST,
+					    .status = SR_DOMAIN_DYING,
+					    .name = "(null)",
+					    .pages = info.nr_pages,
+					    .vcpus = info.nr_vcpus,
+					    .grant_frames = info.grant_frames,
+					    .pinned = info.pins };
+	if (info.role == SR_ROLE_DRIVER)
+		e->kind = SR_KIND_DRIVER;
+	return true;
+}
+
 static int next(struct sr_machine *m, const struct sr_em_request *req, struct sr_em_reply *reply)
 {
-	/* -1 wraps to the first domain. */
-	for (uint32_t i = req->arg.domid + 1; i < m->nr_doms; i++) {
-		if (!m->doms[i])
-			continue;
-		describe(m, m->doms[i], &reply->entry);
-		return 0;
+	/* -1 is SR_DOMID_ANY: begin with the first. */
+	uint16_t domid = (uint16_t)req->arg.domid;
+
+	while (!sr_core_domain_next(m->core, &domid)) {
+		struct sr_dom *dom = sr_dom_find(m, domid);
+
+		if (dom) {
+			describe(m, dom, &reply->entry);
+			return 0;
+		}
+		if (describe_zombie(m, domid, &reply->entry))
+			return 0;
 	}
 	return -ENOENT;
 }

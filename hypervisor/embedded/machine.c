@@ -105,9 +105,7 @@ static int lock_dir(struct sr_machine *m)
 	char path[4096];
 	int err;
 
-	if (mkdir(m->dir, 0700) == 0)
-		m->made_dir = true;
-	else if (errno != EEXIST)
+	if (mkdir(m->dir, 0700) && errno != EEXIST)
 		return -errno;
 	err = pid_path(m->dir, path, sizeof(path));
 	if (err)
@@ -135,9 +133,8 @@ static void unlock_dir(struct sr_machine *m)
 	if (!pid_path(m->dir, path, sizeof(path)))
 		unlink(path);
 	close(m->lock_fd);
-	/* Left alone where somebody keeps other files in it. */
-	if (m->made_dir)
-		rmdir(m->dir);
+	/* Stays where somebody keeps other files in it. */
+	rmdir(m->dir);
 }
 
 int sr_machine_find(const char *dir, pid_t *pid)

@@ -113,7 +113,6 @@ struct sr_dom {
 struct sr_machine {
 	struct sr_machine_opts opts;
 	char *dir;
-	bool made_dir;
 	int epfd;
 	int lock_fd;  /* DIR/machine.pid */
 	int spare_fd; /* given up for a moment where descriptors run out, see conn.c */

@@ -58,7 +58,9 @@ int sr_control_destroy(struct sr_control *ctl, uint16_t domid);
 
 enum sr_domain_status {
 	SR_DOMAIN_RUNNING,
-	SR_DOMAIN_DYING, /* its processes are being killed, or others still map its memory */
+	/* Its processes are being killed; or it is gone, named "(null)", and others map its memory.
+	 */
+	SR_DOMAIN_DYING,
 };
 
 struct sr_domain_list_entry {
