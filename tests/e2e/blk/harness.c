@@ -127,6 +127,8 @@ static void put_nodes(struct harness *h, xs_transaction_t t, const struct harnes
 	put(h, t, back, "device-type", d->cdrom ? "cdrom" : "disk");
 	put(h, t, back, "discard-enable", d->no_discard ? "0" : "1");
 	put(h, t, back, "params", d->params);
+	if (d->extra)
+		put(h, t, back, d->extra, d->extra_value);
 }
 
 void harness_attach(struct harness *h, const struct harness_disk *d)
@@ -228,19 +230,25 @@ void harness_await_front(struct harness *h, const struct harness_disk *d, const 
 	await(h, d, false, node, value);
 }
 
-void harness_detach(struct harness *h, const struct harness_disk *d)
+void harness_remove(struct harness *h, const struct harness_disk *d)
 {
 	char front[96], back[96];
 
+	dir_of(d, false, front);
+	dir_of(d, true, back);
+	/* A guest that is gone has taken its nodes with it. */
+	assert_true(xs_rm(h->xs, XBT_NULL, front) || errno == ENOENT);
+	assert_true(xs_rm(h->xs, XBT_NULL, back));
+}
+
+void harness_detach(struct harness *h, const struct harness_disk *d)
+{
 	if (harness_back_number(h, d, "state") != 6) {
 		harness_back_write(h, d, "online", "0");
 		harness_back_write(h, d, "state", "5");
 		harness_await_back(h, d, "state", 6);
 	}
-	dir_of(d, false, front);
-	dir_of(d, true, back);
-	assert_true(xs_rm(h->xs, XBT_NULL, front));
-	assert_true(xs_rm(h->xs, XBT_NULL, back));
+	harness_remove(h, d);
 }
 
 void harness_usage(struct harness *h, struct harness_usage *usage)

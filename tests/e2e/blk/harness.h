@@ -40,12 +40,16 @@ struct harness_disk {
 	uint32_t vdev;
 	const char *params;
 	bool read_only, cdrom, no_discard;
+	const char *extra, *extra_value; /* one more node of the backend's, or NULL */
 };
 
 /* Makes the nodes of both ends, as libxl does. */
 void harness_attach(struct harness *h, const struct harness_disk *disk);
 /* As libxl: online 0, state 5; waits until the backend is closed, then removes the nodes. */
 void harness_detach(struct harness *h, const struct harness_disk *disk);
+
+/* Removes the nodes, whatever the backend is at. */
+void harness_remove(struct harness *h, const struct harness_disk *disk);
 
 /* A node of the disk's backend (or frontend) directory. read: free() it, NULL if there is none. */
 void harness_back_write(struct harness *h, const struct harness_disk *disk, const char *node,
