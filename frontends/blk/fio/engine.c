@@ -115,14 +115,22 @@ struct target {
 	struct sr_fio_disk *disk;
 	struct sr_blkfront_queue *queue;
 	unsigned submitted; /* and not published */
+	/*
+	 * What found no room in the ring, oldest first: a circle of `size` entries. fio isn't told
+	 * FIO_Q_BUSY: it would draw another seed for a request that it queues again, and its
+	 * verification of mixed reads and writes would go wrong.
+	 */
+	struct io_u **backlog;
+	unsigned first, waiting;
 };
 
 struct job {
 	struct target *targets; /* one a file */
 	unsigned target_count;
 	bool lazy;
+	unsigned depth;                /* the most requests that fio has out */
 	struct sr_blkfront_done *done; /* reaped, and not given to fio yet: [done_at, done_end) */
-	unsigned done_at, done_end, done_size;
+	unsigned done_at, done_end;
 	struct sr_blkfront_done *events; /* what the last getevents() gave */
 	void *memory;
 };
@@ -134,6 +142,8 @@ static void complain(const char *text)
 
 static void job_free(struct job *job)
 {
+	for (unsigned i = 0; job->targets && i < job->target_count; i++)
+		free(job->targets[i].backlog);
 	free(job->targets);
 	free(job->done);
 	free(job);
@@ -144,8 +154,6 @@ static int find_targets(struct thread_data *td, struct job *job)
 	const struct options *o = td->eo;
 	const char *hv = o->hv ? o->hv : getenv("SPLITRING_HYPERVISOR");
 	struct sr_blkfront_options front = SR_BLKFRONT_DEFAULTS;
-	struct fio_file *f;
-	unsigned int i;
 	int rc;
 
 	if (!hv || !*hv) {
@@ -158,10 +166,15 @@ static int find_targets(struct thread_data *td, struct job *job)
 	front.indirect_segments = o->indirect;
 	front.poll = o->poll;
 	front.abi = (enum sr_blkif_abi)o->abi;
-	for_each_file(td, f, i)
-	{
+	for (unsigned i = 0; i < job->target_count; i++) {
+		struct target *t = &job->targets[i];
+		struct fio_file *f = td->files[i];
+
+		t->backlog = calloc(job->depth, sizeof(struct io_u *));
+		if (!t->backlog)
+			return -ENOMEM;
 		front.device = f->file_name;
-		rc = sr_fio_disk_find(hv, &front, td->o.use_thread, complain, &job->targets[i].disk,
+		rc = sr_fio_disk_find(hv, &front, td->o.use_thread, complain, &t->disk,
 				      &f->real_file_size);
 		if (rc)
 			return rc;
@@ -187,15 +200,15 @@ static int splitring_setup(struct thread_data *td)
 		return 1;
 	job->target_count = td->files_index;
 	job->targets = calloc(job->target_count, sizeof(*job->targets));
-	job->done_size = td->o.iodepth;
-	job->done = calloc(job->done_size, 2 * sizeof(*job->done));
+	job->depth = td->o.iodepth;
+	job->done = calloc(job->depth, 2 * sizeof(*job->done));
 	rc = job->targets && job->done ? find_targets(td, job) : -ENOMEM;
 	if (rc) {
 		job_free(job);
 		td_verror(td, -rc, "setup");
 		return 1;
 	}
-	job->events = job->done + job->done_size;
+	job->events = job->done + job->depth;
 	td->io_ops_data = job;
 	return 0;
 }
@@ -277,21 +290,13 @@ static void splitring_io_u_free(struct thread_data *td, struct io_u *io_u)
 	io_u->engine_data = NULL;
 }
 
-static enum fio_q_status failed(struct thread_data *td, struct io_u *io_u, int rc)
+/* 0, -EBUSY, or why it can't be done at all. */
+static int submit(struct target *t, struct io_u *io_u)
 {
-	io_u->error = -rc;
-	td_verror(td, io_u->error, "queue");
-	return FIO_Q_COMPLETED;
-}
-
-static enum fio_q_status splitring_queue(struct thread_data *td, struct io_u *io_u)
-{
-	struct target *t = FILE_ENG_DATA(io_u->file);
 	struct iovec *iov = io_u->engine_data;
 	struct sr_blkfront_request req;
 	int rc;
 
-	fio_ro_check(td, io_u);
 	req.offset = io_u->offset;
 	req.length = io_u->xfer_buflen;
 	req.iov = iov;
@@ -313,21 +318,59 @@ static enum fio_q_status splitring_queue(struct thread_data *td, struct io_u *io
 		req.op = SR_BLKFRONT_FLUSH;
 		break;
 	default:
-		return failed(td, io_u, -EINVAL);
+		return -EINVAL;
 	}
 	iov->iov_base = io_u->xfer_buf;
 	iov->iov_len = io_u->xfer_buflen;
 	rc = sr_blkfront_submit(t->queue, &req);
-	if (!rc) {
+	if (!rc)
 		t->submitted++;
+	return rc;
+}
+
+/* A disk that can't be flushed has nothing to flush. */
+static int outcome(const struct io_u *io_u, int rc)
+{
+	return rc == -EOPNOTSUPP && ddir_sync(io_u->ddir) ? 0 : rc;
+}
+
+static enum fio_q_status splitring_queue(struct thread_data *td, struct io_u *io_u)
+{
+	const struct job *job = td->io_ops_data;
+	struct target *t = FILE_ENG_DATA(io_u->file);
+	int rc;
+
+	fio_ro_check(td, io_u);
+	rc = t->waiting ? -EBUSY : submit(t, io_u);
+	if (!rc)
+		return FIO_Q_QUEUED;
+	if (rc == -EBUSY) {
+		t->backlog[(t->first + t->waiting++) % job->depth] = io_u;
 		return FIO_Q_QUEUED;
 	}
-	if (rc == -EBUSY)
-		return FIO_Q_BUSY;
-	/* A disk that can't be flushed has nothing to flush. */
-	if (rc == -EOPNOTSUPP && req.op == SR_BLKFRONT_FLUSH)
-		return FIO_Q_COMPLETED;
-	return failed(td, io_u, rc);
+	io_u->error = (unsigned)-outcome(io_u, rc);
+	if (io_u->error)
+		td_verror(td, (int)io_u->error, "queue");
+	return FIO_Q_COMPLETED;
+}
+
+/* There may be room now. What fails is done. */
+static void submit_backlog(struct job *job, struct target *t)
+{
+	while (t->waiting) {
+		struct io_u *io_u = t->backlog[t->first];
+		int rc = submit(t, io_u);
+
+		if (rc == -EBUSY)
+			return;
+		if (rc)
+			job->done[job->done_end++] = (struct sr_blkfront_done){
+				.tag = io_u,
+				.error = outcome(io_u, rc),
+			};
+		t->first = (t->first + 1) % job->depth;
+		t->waiting--;
+	}
 }
 
 static int publish(struct target *t)
@@ -365,6 +408,14 @@ static int splitring_commit(struct thread_data *td)
 	return rc;
 }
 
+static void publish_lazily(struct target *t)
+{
+	if (!t->submitted)
+		return;
+	t->submitted = 0;
+	sr_blkfront_kick_lazy(t->queue);
+}
+
 /* Looks at every ring. */
 static void reap_all(struct job *job)
 {
@@ -372,12 +423,13 @@ static void reap_all(struct job *job)
 	for (unsigned i = 0; i < job->target_count; i++) {
 		struct target *t = &job->targets[i];
 
-		if (t->submitted) {
-			t->submitted = 0;
-			sr_blkfront_kick_lazy(t->queue);
-		}
+		publish_lazily(t);
 		job->done_end += sr_blkfront_reap(t->queue, job->done + job->done_end,
-						  job->done_size - job->done_end);
+						  job->depth - job->done_end);
+		if (t->waiting) {
+			submit_backlog(job, t);
+			publish_lazily(t);
+		}
 	}
 }
 
