@@ -306,7 +306,6 @@ static void measure(unsigned kind, const char *name)
 	print_message("# %s: %llu bytes and %llu descriptors a vbd\n", name,
 		      (unsigned long long)each,
 		      (unsigned long long)((many.fds - few.fds) / (VBDS - GUESTS)));
-	if (getenv("SR_SCALE_STOP")) pause();
 	assert_true(each < MOST_BYTES_A_VBD);
 	detach(&w, 0, VBDS, SR_FLEET_GUEST_FIRST);
 	world_stop(&w);
