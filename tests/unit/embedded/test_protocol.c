@@ -297,8 +297,8 @@ static bool readable(struct sr_evtchn *ev)
 static void ringing_a_masked_port_does_not_keep_its_owner_awake(void **state)
 {
 	struct fixture *f = *state;
-	int fd = knock(f, machine_guest(f, "guest")), ringer, awake = 0;
-	struct sr_channel_line *line;
+	int fd = knock(f, machine_guest(f, "guest")), ringer = -1, awake = 0;
+	struct sr_channel_line *line = NULL;
 	struct sr_hypervisor *hv;
 	struct sr_evtchn *ev;
 	uint32_t port, got;
