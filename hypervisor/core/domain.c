@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define DEFAULT_GRANT_FRAMES 64u
@@ -253,6 +254,20 @@ uint64_t sr_domain_pins(const struct sr_domain *d)
 	return sum;
 }
 
+/*
+ * Other processes may hold views of the domain for long, with nothing mapped in them: a backend
+ * that serves others goes on for years. So the memory is not left to whoever closes last.
+ */
+static void give_memory_back(const struct sr_domain *d)
+{
+	struct stat st;
+
+	/* A kernel that cannot do it frees the memory with the last view. */
+	if (fstat(d->view->mem_fd, &st) == 0)
+		fallocate(d->view->mem_fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0,
+			  st.st_size);
+}
+
 void sr_core_reap(struct sr_core *core)
 {
 	sr_connections_retry(core);
@@ -262,6 +277,7 @@ void sr_core_reap(struct sr_core *core)
 		if (d && d->state == SR_DOMAIN_ZOMBIE && d->connections == 0 &&
 		    sr_domain_pins(d) == 0) {
 			core->nr_zombies--;
+			give_memory_back(d);
 			domain_forget(core, d);
 		}
 	}

@@ -58,7 +58,7 @@ static void release(struct sr_machine *m, struct sr_conn_state *c)
 {
 	sr_ports_close_all(m, c);
 	if (c->estate)
-		sr_ranges_release(c);
+		sr_ranges_release(m, c);
 	if (c->core_conn != SR_CONN_NONE)
 		sr_core_connection_dead(m->core, c->core_conn);
 	c->core_conn = SR_CONN_NONE;

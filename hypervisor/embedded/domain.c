@@ -112,6 +112,19 @@ static void make_uuid(struct sr_dom *dom, const struct sr_domain_spec *spec)
 	dom->uuid[8] = (dom->uuid[8] & 0x3f) | 0x80;
 }
 
+bool sr_doms_bury(struct sr_machine *m)
+{
+	uint16_t domid = SR_DOMID_ANY;
+	struct sr_domain_info info;
+	bool left = false;
+
+	/* To ask for a dead domain is to let go of it, if that can be. */
+	while (!sr_core_domain_next(m->core, &domid))
+		if (!sr_dom_find(m, domid) && !sr_core_domain_info(m->core, domid, &info))
+			left = true;
+	return left;
+}
+
 /* Whatever of the domain is there already goes: also used where its creation fails half-way. */
 static void dismantle(struct sr_machine *m, struct sr_dom *dom)
 {
@@ -134,6 +147,7 @@ static void dismantle(struct sr_machine *m, struct sr_dom *dom)
 	else
 		sr_store_unlisten(m->store, 0);
 	m->doms[dom->domid] = NULL;
+	m->untidy |= sr_doms_bury(m);
 	free(dom->ports);
 	sr_machine_bury(m, &dom->door.src);
 }

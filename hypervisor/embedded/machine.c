@@ -14,7 +14,8 @@
 
 #include "machine_impl.h"
 
-#define BATCH 32
+#define BATCH      32
+#define LOOK_EVERY 1 /* seconds */
 
 int sr_machine_watch(struct sr_machine *m, struct sr_source *src)
 {
@@ -60,13 +61,30 @@ static void store_ready(struct sr_machine *m, struct sr_source *src)
 	sr_store_process(m->store);
 }
 
+static void tidy(struct sr_machine *m)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if (now.tv_sec - m->last_look < LOOK_EVERY)
+		return;
+	m->last_look = now.tv_sec;
+	m->untidy = sr_doms_bury(m);
+	for (uint32_t i = 0; i < m->nr_doms; i++) {
+		if (!m->doms[i] || !m->doms[i]->lingering)
+			continue;
+		sr_ranges_sweep(m->doms[i]);
+		m->untidy |= m->doms[i]->lingering != NULL;
+	}
+}
+
 int sr_machine_run(struct sr_machine *m)
 {
 	int err = 0;
 
 	while (!m->stop && !err) {
 		struct epoll_event events[BATCH];
-		int n = epoll_wait(m->epfd, events, BATCH, -1);
+		int n = epoll_wait(m->epfd, events, BATCH, m->untidy ? LOOK_EVERY * 1000 : -1);
 
 		if (n < 0 && errno != EINTR)
 			err = -errno;
@@ -77,6 +95,8 @@ int sr_machine_run(struct sr_machine *m)
 				src->ready(m, src);
 		}
 		dig_graves(m);
+		if (m->untidy)
+			tidy(m);
 	}
 	return err;
 }

@@ -21,6 +21,7 @@
 #include <embedded/machine.h>
 #include <store/store.h>
 #include <sys/un.h>
+#include <time.h>
 
 #include "protocol.h"
 
@@ -127,6 +128,9 @@ struct sr_machine {
 	unsigned nr_conns;
 	uint32_t nr_fds;
 	struct sr_source *graves;
+	/* Something waits for a peer to unmap it, of which nobody tells us: look now and then. */
+	bool untidy;
+	time_t last_look; /* CLOCK_MONOTONIC, seconds */
 };
 
 /* machine.c */
@@ -140,6 +144,8 @@ void sr_machine_unwatch(struct sr_machine *m, struct sr_source *src);
 void sr_machine_bury(struct sr_machine *m, struct sr_source *src);
 
 /* domain.c */
+/* True: dead domains are left which others map. Those that nobody maps any more are let go. */
+bool sr_doms_bury(struct sr_machine *m);
 struct sr_dom *sr_dom_find(struct sr_machine *m, uint32_t domid);
 int sr_dom_create(struct sr_machine *m, const struct sr_domain_spec *spec, struct sr_dom **dom);
 int sr_dom_attach(struct sr_machine *m, struct sr_dom *dom, pid_t pid);
@@ -177,8 +183,8 @@ int sr_ranges_pages(struct sr_machine *m, struct sr_conn_state *c, uint32_t coun
 int sr_ranges_refs(struct sr_machine *m, struct sr_conn_state *c, uint32_t count,
 		   struct sr_em_reply *reply);
 /* The handle is closed: ends its grants; what is still mapped lingers. */
-void sr_ranges_release(struct sr_conn_state *c);
-/* Frees what lingered and is not mapped any more. No peer says so when it unmaps. */
+void sr_ranges_release(struct sr_machine *m, struct sr_conn_state *c);
+/* Frees what lingered and is not mapped any more. */
 void sr_ranges_sweep(struct sr_dom *dom);
 /* References given out, with those that linger. */
 uint64_t sr_ranges_refs_given(const struct sr_dom *dom);

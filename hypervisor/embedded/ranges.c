@@ -102,7 +102,7 @@ void sr_ranges_sweep(struct sr_dom *dom)
 	}
 }
 
-void sr_ranges_release(struct sr_conn_state *c)
+void sr_ranges_release(struct sr_machine *m, struct sr_conn_state *c)
 {
 	struct sr_estate *estate = c->estate;
 
@@ -110,6 +110,7 @@ void sr_ranges_release(struct sr_conn_state *c)
 	estate->next = c->dom->lingering;
 	c->dom->lingering = estate;
 	sr_ranges_sweep(c->dom);
+	m->untidy |= c->dom->lingering != NULL;
 }
 
 static uint64_t refs_of(const struct sr_estate *estate)

@@ -7,6 +7,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 struct fixture {
 	struct machine *m;
@@ -227,6 +229,37 @@ static void test_granter_dies(void **state)
 	close_fixture(&f);
 }
 
+/* A view that nobody uses any more does not keep a dead domain's memory in use. */
+static void test_memory_of_the_dead(void **state)
+{
+	struct fixture f = open_fixture(state);
+	uint32_t refs[2] = { grant(f.tab, f.dom0, 4, false), grant(f.tab, f.dom0, 5, false) };
+	struct sr_domain_info info;
+	struct sr_domain_fds fds;
+	struct stat st;
+	void *p, *q;
+	int fd;
+
+	assert_int_equal(sr_core_domain_fds(f.m->core, f.guest, &fds), 0);
+	fd = dup(fds.mem);
+	for (uint64_t gfn = 0; gfn < 64; gfn++)
+		memset(page_of(f.m, f.guest, gfn), 1, 4096);
+	assert_int_equal(sr_conn_map(f.conn, f.guest, &refs[0], 1, 0, NULL, &p), 0);
+	assert_int_equal(sr_conn_map(f.conn, f.guest, &refs[1], 1, 0, NULL, &q), 0);
+	assert_int_equal(sr_conn_unmap(f.conn, q, 1), 0);
+	assert_int_equal(sr_core_domain_destroy(f.m->core, f.guest), 0);
+	assert_int_equal(*(uint8_t *)p, 1);
+	assert_int_equal(sr_conn_unmap(f.conn, p, 1), 0);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_true(st.st_blocks > 0);
+	/* Looking is what buries it. */
+	assert_int_equal(sr_core_domain_info(f.m->core, f.guest, &info), -ESRCH);
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal(st.st_blocks, 0);
+	close(fd);
+	close_fixture(&f);
+}
+
 /* The same without reaping in between: the stale view is noticed. */
 static void test_number_given_again(void **state)
 {
@@ -350,6 +383,7 @@ int main(void)
 		T(test_all_or_nothing),   T(test_many_pages),
 		T(test_granter_dies),     T(test_number_given_again),
 		T(test_mapper_dies),      T(test_numbers_and_listing),
+		T(test_memory_of_the_dead),
 		T(test_hugetlb_wish),
 	};
 
