@@ -289,6 +289,7 @@ void vbd_erase(struct xs_handle *xs, const struct vbd *v)
 		xs_rm(xs, t, back);
 		xs_rm(xs, t, record);
 	} while (!xs_transaction_end(xs, t, false) && errno == EAGAIN);
+	erase_empty(xs, front);
 	erase_empty(xs, back);
 	erase_empty(xs, record);
 }
