@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -266,36 +267,81 @@ static size_t count_attached(const struct sr_blkback *bb)
 	return n;
 }
 
+/* A guest that is asked to close gets so long, see SR_BLKBACK_CLOSE. */
+#define SR_CLOSE_MS 2000
+
+static int64_t now_ms(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec * 1000 + ts.tv_nsec / 1000000;
+}
+
+static void detach_all(struct sr_blkback *bb)
+{
+	bb->stopping = true;
+	for (struct sr_vbd *v = bb->vbds; v; v = v->next)
+		sr_vbd_shut_down(v, bb->stop_how == SR_BLKBACK_CLOSE);
+}
+
 static void begin_stop(struct sr_blkback *bb)
 {
 	bool close = __atomic_load_n(&bb->stop_how, __ATOMIC_ACQUIRE) == SR_BLKBACK_CLOSE ||
 		     !sr_keep_survives(bb->keep);
+	uint64_t calls;
 
-	bb->stopping = true;
+	/* A second call is one that does not want to wait. */
+	if (read(bb->stop_fd, &calls, sizeof(calls)) != sizeof(calls))
+		return;
 	bb->stop_how = close ? SR_BLKBACK_CLOSE : SR_BLKBACK_HANDOVER;
-	sr_log(&bb->log, SR_LOG_INFO, close ? "stopping: closing all devices" :
-					      "stopping: the next process takes over");
+	if (bb->closing || !close) {
+		if (!close)
+			sr_log(&bb->log, SR_LOG_INFO, "stopping: the next process takes over");
+		detach_all(bb);
+		return;
+	}
+	sr_log(&bb->log, SR_LOG_INFO, "stopping: closing all devices");
+	bb->closing = true;
+	bb->close_deadline = now_ms() + SR_CLOSE_MS;
 	for (struct sr_vbd *v = bb->vbds; v; v = v->next)
-		sr_vbd_shut_down(v, close);
+		sr_vbd_ask_to_close(v);
+}
+
+/* How long to wait for anything, in milliseconds. */
+static int work_timeout(const struct sr_blkback *bb)
+{
+	int64_t now = now_ms();
+
+	if (!bb->closing || bb->stopping)
+		return -1;
+	return now < bb->close_deadline ? (int)(bb->close_deadline - now) : 0;
 }
 
 static int wait_and_work(struct sr_blkback *bb)
 {
 	struct pollfd fds[3] = {
-		{ .fd = xs_fileno(bb->xs), .events = POLLIN },
+		{ .fd = bb->store_lost ? -1 : xs_fileno(bb->xs), .events = POLLIN },
 		{ .fd = bb->box.fd, .events = POLLIN },
 		{ .fd = bb->stopping ? -1 : bb->stop_fd, .events = POLLIN },
 	};
 
-	if (poll(fds, 3, -1) < 0)
+	if (poll(fds, 3, work_timeout(bb)) < 0)
 		return errno == EINTR ? 0 : -errno;
 	pthread_mutex_lock(&bb->lock);
 	if (fds[2].revents)
 		begin_stop(bb);
-	if (fds[0].revents)
+	if (fds[0].revents & POLLIN)
 		take_events(bb);
+	/* libxenstore's reader has given up: the hypervisor is gone, and nothing can be served. */
+	if (fds[0].revents & (POLLHUP | POLLERR | POLLNVAL)) {
+		bb->store_lost = true;
+		detach_all(bb);
+	}
 	sr_mailbox_run(&bb->box);
 	update_dirty(bb);
+	if (bb->closing && !bb->stopping && (!count_attached(bb) || !work_timeout(bb)))
+		detach_all(bb);
 	pthread_mutex_unlock(&bb->lock);
 	return 0;
 }
@@ -306,10 +352,10 @@ static void end(struct sr_blkback *bb)
 	while (bb->vbds) {
 		struct sr_vbd *v = bb->vbds;
 
-		if (v->closing_down && !v->foreign &&
-		    (v->state == XenbusStateConnected || v->state == XenbusStateInitWait)) {
-			v->state = v->state == XenbusStateConnected ? XenbusStateClosing :
-								      XenbusStateClosed;
+		if (v->closing_down && !bb->store_lost && !v->foreign &&
+		    (v->state == XenbusStateConnected || v->state == XenbusStateInitWait ||
+		     v->state == XenbusStateClosing)) {
+			v->state = XenbusStateClosed;
 			sr_vbd_publish_state(v);
 			sr_vbd_drop_record(v);
 		}
@@ -341,7 +387,7 @@ int sr_blkback_run(struct sr_blkback *bb)
 	pthread_mutex_lock(&bb->lock);
 	end(bb);
 	pthread_mutex_unlock(&bb->lock);
-	return rc;
+	return bb->store_lost ? -ECONNRESET : rc;
 }
 
 void sr_blkback_stop(struct sr_blkback *bb, enum sr_blkback_stop how)

@@ -64,6 +64,17 @@ int sr_blkback_list(struct sr_blkback *bb, struct sr_blkback_device **devices, s
 	return 0;
 }
 
+void sr_blkback_totals(struct sr_blkback *bb, struct sr_blk_stats *sum)
+{
+	pthread_mutex_lock(&bb->lock);
+	*sum = bb->past;
+	for (const struct sr_vbd *v = bb->vbds; v; v = v->next)
+		for (unsigned i = 0; v->attached && i < v->conn.queues; i++)
+			if (v->queues[i].q)
+				sr_blk_stats_add(sum, &v->queues[i].q->stats);
+	pthread_mutex_unlock(&bb->lock);
+}
+
 size_t sr_blkback_threads(struct sr_blkback *bb, struct sr_blkback_thread *threads, size_t max)
 {
 	size_t n;

@@ -316,7 +316,7 @@ static void look_at_params(struct sr_vbd *v)
 {
 	char *params;
 
-	if (sr_xs_get(v->bb->xs, XBT_NULL, v->path, "params", &params))
+	if (sr_vbd_read_params(v, &params))
 		return;
 	if (strcmp(params, v->params)) {
 		v->refused = false;
@@ -353,7 +353,8 @@ static void swap_medium(struct sr_vbd *v)
 void sr_vbd_update(struct sr_vbd *v)
 {
 	v->dirty = false;
-	if (v->bb->stopping || v->detaching)
+	/* A frontend that has closed because we are about to go is not to be connected again. */
+	if (v->bb->stopping || v->detaching || (v->bb->closing && !v->attached))
 		return;
 	if (v->refresh_wanted)
 		take_refresh(v);
@@ -430,6 +431,17 @@ int sr_vbd_new(struct sr_blkback *bb, const char *type, uint16_t domid, uint32_t
 	}
 	v->dirty = true;
 	return 0;
+}
+
+void sr_vbd_ask_to_close(struct sr_vbd *v)
+{
+	struct sr_xenbus_step step = sr_xenbus_step(v->state, SR_XB_TOOLSTACK_CLOSING,
+						    v->attached != 0, v->online);
+
+	if (!v->attached || v->detaching || v->foreign || step.actions & SR_XB_DETACH)
+		return;
+	v->state = step.state;
+	report(v, "the state", sr_vbd_publish_state(v));
 }
 
 void sr_vbd_shut_down(struct sr_vbd *v, bool close)

@@ -96,6 +96,10 @@ struct sr_blkback {
 	int stop_fd;
 	int stop_how; /* atomic */
 	bool stopping;
+	bool store_lost;
+	bool closing; /* the guests have been asked to, until close_deadline */
+	int64_t close_deadline; /* ms of CLOCK_MONOTONIC */
+	struct sr_blk_stats past; /* of queues that are gone */
 
 	pthread_mutex_t lock;
 	struct sr_vbd *vbds;
@@ -111,6 +115,8 @@ int sr_vbd_new(struct sr_blkback *bb, const char *type, uint16_t domid, uint32_t
 void sr_vbd_update(struct sr_vbd *v);
 /* At the daemon's end: lets go of the queues; `close`: and of the guest. */
 void sr_vbd_shut_down(struct sr_vbd *v, bool close);
+/* Tells the guest that it is to close, and goes on serving it. */
+void sr_vbd_ask_to_close(struct sr_vbd *v);
 /* Looks at the disk's size again and tells the guest. */
 int sr_vbd_refresh(struct sr_vbd *v);
 /* Frees it; its queues are detached. */
@@ -138,6 +144,8 @@ void sr_vbd_unmap_record(struct sr_vbd *v);
 
 /* Reads what the toolstack says of the device. */
 int sr_vbd_read_nodes(struct sr_vbd *v);
+/* The node params, as the registry takes it; the caller frees it. */
+int sr_vbd_read_params(struct sr_vbd *v, char **params);
 /* What is offered, and the state, in one transaction. */
 int sr_vbd_publish_offer(struct sr_vbd *v);
 /* The size and the state, in one transaction: also what a live resize is. */

@@ -227,6 +227,7 @@ static void on_detached(void *arg)
 	struct sr_vbd_queue *vq = arg;
 	struct sr_vbd *v = vq->vbd;
 
+	sr_blk_stats_add(&v->bb->past, &vq->q->stats);
 	sr_blkq_free(vq->q);
 	vq->q = NULL;
 	vq->thread->queues--;

@@ -16,6 +16,21 @@ static bool get_flag(struct sr_vbd *v, const char *key, bool fallback)
 	return sr_xs_get_u64(v->bb->xs, XBT_NULL, v->path, key, 1, &value) ? fallback : value != 0;
 }
 
+int sr_vbd_read_params(struct sr_vbd *v, char **params)
+{
+	static const char format[] = "raw:";
+	char *text;
+	int rc = sr_xs_get(v->bb->xs, XBT_NULL, v->path, "params", &text);
+
+	if (rc)
+		return rc;
+	/* For a qdisk libxl puts the image's format before the path. */
+	if (!strcmp(v->type, "qdisk") && !strncmp(text, format, sizeof(format) - 1))
+		memmove(text, text + sizeof(format) - 1, strlen(text) - sizeof(format) + 2);
+	*params = text;
+	return 0;
+}
+
 int sr_vbd_read_nodes(struct sr_vbd *v)
 {
 	struct xs_handle *xs = v->bb->xs;
@@ -29,7 +44,7 @@ int sr_vbd_read_nodes(struct sr_vbd *v)
 	v->read_only = !strchr(mode, 'w');
 	free(mode);
 	/* libxl leaves it away, or empty, where a drive has no medium. */
-	if (sr_xs_get(xs, XBT_NULL, v->path, "params", &params))
+	if (sr_vbd_read_params(v, &params))
 		params = strdup("");
 	if (!params)
 		return -ENOMEM;
@@ -70,8 +85,18 @@ static int put_nodes(struct sr_vbd *v, struct xs_handle *xs, xs_transaction_t t,
 	return rc;
 }
 
+/*
+ * Always within a transaction, and last in it: what the toolstack has removed meanwhile must not come
+ * to life again by a write of ours.
+ */
 static int put_state(struct sr_vbd *v, struct xs_handle *xs, xs_transaction_t t)
 {
+	char *front;
+	int rc = sr_xs_get(xs, t, v->path, "frontend", &front);
+
+	if (rc)
+		return rc;
+	free(front);
 	return sr_xs_put(xs, t, v->path, "state", "%u", (unsigned)v->state);
 }
 
@@ -137,9 +162,14 @@ int sr_vbd_publish_disk(struct sr_vbd *v)
 	return sr_xs_transact(v->bb->xs, put_disk, v);
 }
 
+static int put_state_alone(struct xs_handle *xs, xs_transaction_t t, void *arg)
+{
+	return put_state(arg, xs, t);
+}
+
 int sr_vbd_publish_state(struct sr_vbd *v)
 {
-	return put_state(v, v->bb->xs, XBT_NULL);
+	return sr_xs_transact(v->bb->xs, put_state_alone, v);
 }
 
 static int put_error(struct xs_handle *xs, xs_transaction_t t, void *arg)

@@ -322,12 +322,16 @@ int vbd_remove(struct xs_handle *xs, const char *dir, const struct vbd *v, bool 
 	int state = vbd_state(xs, v), ret = 0;
 	char back[PATH_SIZE];
 
+	if (force) {
+		vbd_erase(xs, v);
+		return 0;
+	}
 	backend_path(v, back);
 	if (state >= 0 && state != XenbusStateClosed)
 		ret = ask_to_close(xs, v, f);
 	if (ret)
 		return ret;
-	if (!force && machine_has_daemon(dir, v->backend) && xs_watch(xs, back, "vbd")) {
+	if (machine_has_daemon(dir, v->backend) && xs_watch(xs, back, "vbd")) {
 		do
 			state = vbd_state(xs, v);
 		while (state >= 0 && state != XenbusStateClosed && wait_event(xs, deadline));

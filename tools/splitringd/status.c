@@ -176,6 +176,8 @@ static unsigned count_fds(void)
 
 static void add_info(const struct control_subject *s, struct json_object *out)
 {
+	struct sr_blk_stats totals;
+
 	add_string(out, "version", SPLITRING_VERSION);
 	add_u64(out, "pid", (uint64_t)getpid());
 	add_u64(out, "supervisor", (uint64_t)s->d->supervisor);
@@ -184,6 +186,8 @@ static void add_info(const struct control_subject *s, struct json_object *out)
 	add_string(out, "mode", options_mode_name(s->d->opt.mode));
 	add_bool(out, "survives_crash", s->survives);
 	add_u64(out, "fds", count_fds());
+	sr_blkback_totals(s->bb, &totals);
+	add_stats(out, &totals);
 	add_threads(s, out);
 	add_drivers(s, out);
 }

@@ -84,7 +84,10 @@ enum sr_blkback_stop {
 	 * survive the process, the same as CLOSE.
 	 */
 	SR_BLKBACK_HANDOVER,
-	/* The same, then every device is closed: its guest loses it until it is attached again. */
+	/*
+	 * Every guest is asked to close its devices and served until it has, two seconds at most. Then
+	 * the same, and every device is closed: its guest loses it until it is attached again.
+	 */
 	SR_BLKBACK_CLOSE,
 };
 
@@ -116,6 +119,9 @@ struct sr_blkback_device {
 
 /* All devices now; *devices is freed with free(). */
 int sr_blkback_list(struct sr_blkback *bb, struct sr_blkback_device **devices, size_t *count);
+
+/* What all devices have done since sr_blkback_new(), those that are gone included. */
+void sr_blkback_totals(struct sr_blkback *bb, struct sr_blk_stats *sum);
 
 /* A queue thread, for those who tune. */
 struct sr_blkback_thread {
