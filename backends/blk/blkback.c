@@ -321,7 +321,7 @@ static int work_timeout(const struct sr_blkback *bb)
 static int wait_and_work(struct sr_blkback *bb)
 {
 	struct pollfd fds[3] = {
-		{ .fd = bb->store_lost ? -1 : xs_fileno(bb->xs), .events = POLLIN },
+		{ .fd = xs_fileno(bb->xs), .events = POLLIN },
 		{ .fd = bb->box.fd, .events = POLLIN },
 		{ .fd = bb->stopping ? -1 : bb->stop_fd, .events = POLLIN },
 	};
@@ -331,13 +331,8 @@ static int wait_and_work(struct sr_blkback *bb)
 	pthread_mutex_lock(&bb->lock);
 	if (fds[2].revents)
 		begin_stop(bb);
-	if (fds[0].revents & POLLIN)
+	if (fds[0].revents)
 		take_events(bb);
-	/* libxenstore's reader has given up: the hypervisor is gone, and nothing can be served. */
-	if (fds[0].revents & (POLLHUP | POLLERR | POLLNVAL)) {
-		bb->store_lost = true;
-		detach_all(bb);
-	}
 	sr_mailbox_run(&bb->box);
 	update_dirty(bb);
 	if (bb->closing && !bb->stopping && (!count_attached(bb) || !work_timeout(bb)))
@@ -352,7 +347,7 @@ static void end(struct sr_blkback *bb)
 	while (bb->vbds) {
 		struct sr_vbd *v = bb->vbds;
 
-		if (v->closing_down && !bb->store_lost && !v->foreign &&
+		if (v->closing_down && !v->foreign &&
 		    (v->state == XenbusStateConnected || v->state == XenbusStateInitWait ||
 		     v->state == XenbusStateClosing)) {
 			v->state = XenbusStateClosed;
@@ -387,7 +382,7 @@ int sr_blkback_run(struct sr_blkback *bb)
 	pthread_mutex_lock(&bb->lock);
 	end(bb);
 	pthread_mutex_unlock(&bb->lock);
-	return bb->store_lost ? -ECONNRESET : rc;
+	return rc;
 }
 
 void sr_blkback_stop(struct sr_blkback *bb, enum sr_blkback_stop how)

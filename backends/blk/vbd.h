@@ -96,7 +96,6 @@ struct sr_blkback {
 	int stop_fd;
 	int stop_how; /* atomic */
 	bool stopping;
-	bool store_lost;
 	bool closing; /* the guests have been asked to, until close_deadline */
 	int64_t close_deadline; /* ms of CLOCK_MONOTONIC */
 	struct sr_blk_stats past; /* of queues that are gone */

@@ -25,7 +25,8 @@
 struct control {
 	struct control_subject subject;
 	pthread_t thread;
-	int listener, signals, wake;
+	int listener, signals, wake, machine;
+	bool lost; /* atomic: the machine is gone */
 };
 
 static bool send_all(int fd, const char *s, size_t len)
@@ -113,10 +114,11 @@ static void *run(void *arg)
 		{ .fd = c->wake, .events = POLLIN },
 		{ .fd = c->signals, .events = POLLIN },
 		{ .fd = c->listener, .events = POLLIN },
+		{ .fd = c->machine, .events = 0 },
 	};
 
 	for (;;) {
-		if (poll(fds, 3, -1) < 0 && errno != EINTR)
+		if (poll(fds, 4, -1) < 0 && errno != EINTR)
 			return NULL;
 		if (fds[0].revents)
 			return NULL;
@@ -124,6 +126,11 @@ static void *run(void *arg)
 			on_signal(c);
 		if (fds[2].revents)
 			serve(c);
+		if (fds[3].revents) {
+			fds[3].fd = -1;
+			__atomic_store_n(&c->lost, true, __ATOMIC_RELEASE);
+			sr_blkback_stop(c->subject.bb, SR_BLKBACK_CLOSE);
+		}
 	}
 }
 
@@ -155,7 +162,7 @@ static void release(struct control *c)
 {
 	if (c->listener >= 0)
 		unlink(c->subject.d->socket);
-	for (int *fd = (int[]){ c->listener, c->signals, c->wake, -2 }; *fd != -2; fd++)
+	for (int *fd = (int[]){ c->listener, c->signals, c->wake, c->machine, -2 }; *fd != -2; fd++)
 		if (*fd >= 0)
 			close(*fd);
 	free(c);
@@ -169,7 +176,9 @@ int control_start(const struct control_subject *subject, struct control **out, s
 
 	if (!c)
 		return sr_fail(f, ENOMEM, "out of memory; free some");
-	*c = (struct control){ .subject = *subject, .listener = -1, .signals = -1, .wake = -1 };
+	*c = (struct control){
+		.subject = *subject, .listener = -1, .signals = -1, .wake = -1, .machine = -1
+	};
 	ret = listen_at(subject->d->socket, &c->listener);
 	if (ret) {
 		sr_fail(f, -ret, "%s: can't listen there: %s; is the machine running?",
@@ -183,6 +192,7 @@ int control_start(const struct control_subject *subject, struct control **out, s
 	sigaddset(&mask, SIGUSR1);
 	c->signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
 	c->wake = eventfd(0, EFD_CLOEXEC);
+	c->machine = daemon_machine_fd(subject->d);
 	ret = c->signals < 0 || c->wake < 0 ? -errno : -pthread_create(&c->thread, NULL, run, c);
 	if (ret) {
 		sr_fail(f, -ret, "can't start a thread: %s; raise the limits", strerror(-ret));
@@ -193,6 +203,11 @@ int control_start(const struct control_subject *subject, struct control **out, s
 fail:
 	release(c);
 	return ret;
+}
+
+bool control_lost_machine(const struct control *c)
+{
+	return __atomic_load_n(&c->lost, __ATOMIC_ACQUIRE);
 }
 
 void control_stop(struct control *c)

@@ -8,8 +8,9 @@ struct sr_blkback;
 struct sr_blk_registry;
 
 /*
- * The worker's second ear: a thread that takes signals, and questions over DIR/splitringd-N.sock:
- * one JSON object a line each way. A question is {"cmd": "info"}, {"cmd": "list"} or
+ * The worker's second ear: a thread that takes signals, the machine's end, and questions over
+ * DIR/splitringd-N.sock: one JSON object a line each way. A question is {"cmd": "info"}, {"cmd":
+ * "list"} or
  * {"cmd": "refresh", "domid": 7, "devid": 51712}; the answer has "ok", and "error" where that is
  * false.
  */
@@ -27,6 +28,8 @@ struct control_subject {
 /* SIGTERM, SIGINT, SIGHUP and SIGUSR1 have to be blocked in all threads. */
 int control_start(const struct control_subject *subject, struct control **control,
 		  struct sr_fail *f);
+/* Whether it stopped the backend because the machine is gone. Any thread. */
+bool control_lost_machine(const struct control *control);
 /* Removes the socket. NULL is allowed. */
 void control_stop(struct control *control);
 

@@ -53,6 +53,11 @@ int daemon_open_log(struct daemon *d, struct sr_fail *f);
 /* "WORKER\nSUPERVISOR\n", at once or not at all; a failure is logged. */
 void daemon_write_pidfile(const struct daemon *d, pid_t worker);
 void daemon_remove_pidfile(const struct daemon *d);
+/*
+ * A descriptor on which poll() says POLLHUP once an embedded machine is gone: libxenstore does not
+ * tell. -1: there is none, for Xen does not go.
+ */
+int daemon_machine_fd(const struct daemon *d);
 /* Tells systemd, where it listens. `state` as in sd_notify(3). */
 void daemon_notify(const char *state);
 

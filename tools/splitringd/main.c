@@ -83,8 +83,10 @@ static int run(struct daemon *d)
 	} else {
 		status = worker_run(d, -1, -1);
 		daemon_remove_pidfile(d);
+		if (status == EXIT_GONE)
+			status = EXIT_FAILED;
 	}
-	return status == EXIT_GONE ? EXIT_FAILED : status;
+	return status;
 }
 
 int main(int argc, char **argv)

@@ -86,6 +86,21 @@ void daemon_remove_pidfile(const struct daemon *d)
 		unlink(d->opt.pidfile);
 }
 
+int daemon_machine_fd(const struct daemon *d)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+	int fd;
+
+	if ((size_t)snprintf(addr.sun_path, sizeof(addr.sun_path), "%s/xenstored-%u", d->dir,
+			     d->domid) >= sizeof(addr.sun_path))
+		return -1;
+	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (fd < 0 || !connect(fd, (struct sockaddr *)&addr, sizeof(addr)))
+		return fd;
+	close(fd);
+	return -1;
+}
+
 void daemon_notify(const char *state)
 {
 	struct sockaddr_un addr = { .sun_family = AF_UNIX };

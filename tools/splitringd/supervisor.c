@@ -236,6 +236,9 @@ int supervisor_run(struct daemon *d)
 	status = keep_running(&s, &child);
 	if (child)
 		return status; /* become_worker() has closed what is closed below */
+	/* What a worker tells its supervisor is not for the world. */
+	if (status == EXIT_GONE)
+		status = EXIT_FAILED;
 	daemon_remove_pidfile(d);
 	sr_keeper_free(s.keeper);
 out:

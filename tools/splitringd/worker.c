@@ -150,20 +150,6 @@ static void close_all(struct worker *w)
 	sr_hv_close(w->hv);
 }
 
-/* Without a hypervisor there is nothing that another worker could serve. */
-static bool is_gone(const struct daemon *d)
-{
-	struct sr_hypervisor *hv;
-
-	if (sr_hv_open(d->opt.hypervisor, &hv)) {
-		sr_log(&d->src, SR_LOG_ERROR, "%s is gone, and all disks with it",
-		       d->opt.hypervisor);
-		return true;
-	}
-	sr_hv_close(hv);
-	return false;
-}
-
 int worker_run(struct daemon *d, int keep_fd, int ready_fd)
 {
 	struct worker w = { .d = d };
@@ -171,7 +157,11 @@ int worker_run(struct daemon *d, int keep_fd, int ready_fd)
 	int status = EXIT_FAILED, ret;
 
 	block_signals();
-	if (open_all(&w, keep_fd, &f)) {
+	ret = open_all(&w, keep_fd, &f);
+	if (ret) {
+		/* A machine that died together with a worker is not there for the next one. */
+		if (!w.hv && (ret == -ENOENT || ret == -ECONNREFUSED))
+			status = EXIT_GONE;
 		sr_log(&d->src, SR_LOG_ERROR, "%s", f.line);
 		if (ready_fd >= 0)
 			close(ready_fd);
@@ -179,12 +169,15 @@ int worker_run(struct daemon *d, int keep_fd, int ready_fd)
 	}
 	say_ready(&w, ready_fd);
 	ret = sr_blkback_run(w.bb);
-	if (!ret) {
+	if (control_lost_machine(w.control)) {
+		sr_log(&d->src, SR_LOG_ERROR, "%s is gone, and all disks with it",
+		       d->opt.hypervisor);
+		status = EXIT_GONE;
+	} else if (ret) {
+		sr_log(&d->src, SR_LOG_ERROR, "%s: %s", d->opt.hypervisor, strerror(-ret));
+	} else {
 		sr_log(&d->src, SR_LOG_INFO, "stopped");
 		status = EXIT_DRAINED;
-	} else {
-		sr_log(&d->src, SR_LOG_ERROR, "%s: %s", d->opt.hypervisor, strerror(-ret));
-		status = is_gone(d) ? EXIT_GONE : EXIT_FAILED;
 	}
 out:
 	close_all(&w);
