@@ -223,8 +223,8 @@ void sr_blkq_finish(struct sr_blkq *q, struct sr_io *io);
 
 /* --- order.c ------------------------------------------------------------------------------------ */
 
-/* Starts what can be started. */
-void sr_order_start(struct sr_blkq *q);
+/* Starts what can be started. Returns how many the driver took: it is asked again before a sleep. */
+unsigned sr_order_start(struct sr_blkq *q);
 /* Takes back what the driver has finished, and goes on with it. Returns how many. */
 unsigned sr_order_reap(struct sr_blkq *q);
 

@@ -330,10 +330,18 @@ static void put_back(struct sr_blkq *q, struct sr_io **batch, unsigned from, uns
 		sr_io_prepend(&q->waiting, batch[n]);
 }
 
-void sr_order_start(struct sr_blkq *q)
+/* Once after a batch: a driver may leave everything undone until then. */
+static void kick_driver(struct sr_blkq *q)
+{
+	if (q->kick && q->driver->kick)
+		q->driver->kick(q->driver_queue);
+	q->kick = false;
+}
+
+unsigned sr_order_start(struct sr_blkq *q)
 {
 	struct sr_io *batch[SR_START];
-	unsigned n;
+	unsigned n, started = 0;
 
 	while (q->waiting.head && !q->busy) {
 		n = gather(q, batch);
@@ -350,13 +358,11 @@ void sr_order_start(struct sr_blkq *q)
 				put_back(q, batch, i, n);
 				break;
 			}
+			started++;
 		}
 	}
-	if (q->kick) {
-		q->kick = false;
-		if (q->driver->kick)
-			q->driver->kick(q->driver_queue);
-	}
+	kick_driver(q);
+	return started;
 }
 
 unsigned sr_order_reap(struct sr_blkq *q)
@@ -381,5 +387,6 @@ unsigned sr_order_reap(struct sr_blkq *q)
 		if (n < SR_REAP)
 			break;
 	}
+	kick_driver(q); /* further stages */
 	return total;
 }

@@ -214,7 +214,7 @@ static unsigned queue_poll(struct sr_source *source, uint64_t now)
 	if (!q->waiting.head && !q->stopping)
 		work += take(q, now);
 	if (q->waiting.head) {
-		sr_order_start(q);
+		work += sr_order_start(q);
 		if (q->waiting.head)
 			sr_stat_add(&q->stats.held, 1);
 	}
