@@ -91,7 +91,7 @@ enum sr_blkback_stop {
 	SR_BLKBACK_CLOSE,
 };
 
-/* Makes sr_blkback_run() return when it is done. A second call makes it stop waiting for I/O. */
+/* Makes sr_blkback_run() return when it is done. A second call does not wait for guests to close. */
 void sr_blkback_stop(struct sr_blkback *bb, enum sr_blkback_stop how);
 
 /* Looks again at the size of a device's image. -ENOENT: no such device; else the driver's answer. */
