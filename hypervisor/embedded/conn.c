@@ -12,8 +12,11 @@
 
 /* Requests of one client that are served in a row; then the others have their turn. */
 #define TURN 8
-/* Handles that a trusted gnttab connection can have mapped at once. */
-#define MAPTRACK_ENTRIES 65536u
+/*
+ * Handles that a trusted gnttab connection can have mapped at once: Xen's own default of 1024
+ * frames. 256 vbds that keep 1056 pages each fit. What is not used costs address space only.
+ */
+#define MAPTRACK_ENTRIES (1024u * 512u)
 
 union message {
 	struct sr_em_request req;

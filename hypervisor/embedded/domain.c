@@ -12,8 +12,8 @@
 
 #include "machine_impl.h"
 
-/* Handles that trusted domains may have mapped, over all their connections. */
-#define TRUSTED_MAPTRACK (16u << 20)
+/* Handles that a trusted domain may have mapped, over all its connections: enough for 64 and more. */
+#define TRUSTED_MAPTRACK (64u << 20)
 #define GUEST_MAPTRACK   4096u
 #define MAX_VCPUS        128u
 #define MAX_PAGES        (UINT64_C(1) << 28) /* 1 TiB */

@@ -8,11 +8,13 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <fleet/fleet.h>
+#include <hypervisor.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -265,7 +267,7 @@ static void test_life(void **state)
 
 	for (unsigned cycle = 0; cycle < 2; cycle++) {
 		attach(&w, 0, VBDS);
-		exercise(&w, 0, VBDS, 3);
+		exercise(&w, 0, VBDS, 2);
 		settle(&w, &l);
 		assert_int_equal(l.vbds, VBDS);
 		nanosleep(&while_idle, NULL);
@@ -321,12 +323,49 @@ static void test_memory_file(void **state)
 	measure(KIND_FILE, "uring");
 }
 
+/* No guest may use up the handles that the others' disks need. */
+static void test_persistent_limit(void **state)
+{
+	enum { PAGES = 64, A_VBD = 1056 };
+	const unsigned maps = (VBDS * A_VBD + PAGES - 1) / PAGES;
+	struct sr_hypervisor *back, *front;
+	struct sr_gnttab *gt;
+	struct sr_gntshr *gs;
+	struct harness h;
+	uint32_t refs[PAGES];
+	char address[128];
+	void *pages, **mapped = calloc(maps, sizeof(*mapped));
+	uint16_t domid;
+
+	assert_non_null(mapped);
+	harness_start(&h, "embedded:");
+	domid = harness_guest(&h, GUEST_PAGES, address);
+	assert_int_equal(sr_hv_open(address, &front), 0);
+	assert_int_equal(sr_hv_open(h.dom0, &back), 0);
+	assert_int_equal(sr_gntshr_open(front, &gs), 0);
+	assert_int_equal(sr_gntshr_share(gs, 0, PAGES, true, refs, &pages), 0);
+	assert_int_equal(sr_gnttab_open(back, &gt), 0);
+	for (unsigned i = 0; i < maps; i++)
+		assert_int_equal(sr_gnttab_map(gt, domid, refs, PAGES, PROT_READ | PROT_WRITE,
+					       &mapped[i]),
+				 0);
+	for (unsigned i = 0; i < maps; i++)
+		assert_int_equal(sr_gnttab_unmap(gt, mapped[i], PAGES), 0);
+	sr_gnttab_close(gt);
+	sr_gntshr_close(gs);
+	sr_hv_close(front);
+	sr_hv_close(back);
+	harness_stop(&h);
+	free(mapped);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_life),
 		cmocka_unit_test(test_memory_null),
 		cmocka_unit_test(test_memory_file),
+		cmocka_unit_test(test_persistent_limit),
 	};
 	int status;
 
