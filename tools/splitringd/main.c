@@ -78,6 +78,7 @@ static int run(struct daemon *d)
 		return say(&f, EXIT_FAILED);
 	sr_log_source_init(&d->src, &d->log, "splitringd");
 	signal(SIGPIPE, SIG_IGN);
+	daemon_raise_fd_limit(d);
 	if (d->opt.supervisor) {
 		status = supervisor_run(d);
 	} else {

@@ -8,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
@@ -36,6 +37,17 @@ int daemon_lock(struct daemon *d, struct sr_fail *f)
 	if (ftruncate(d->lock_fd, 0) || pwrite(d->lock_fd, holder, (size_t)n, 0) != n)
 		return sr_fail(f, errno ? errno : EIO, "%s: %m; make room", d->lock);
 	return 0;
+}
+
+void daemon_raise_fd_limit(struct daemon *d)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	if (setrlimit(RLIMIT_NOFILE, &limit))
+		sr_log(&d->src, SR_LOG_WARNING, "can't have more than the usual descriptors: %m");
 }
 
 int daemon_open_log(struct daemon *d, struct sr_fail *f)
