@@ -14,8 +14,11 @@
 #include <common/stats.h>
 #include <hypervisor.h>
 
-/* How often a busy thread looks for events of its idle sources: a system call on some hosts. */
-#define SR_EVENT_ROUNDS 16u
+/*
+ * How often a busy thread looks for events of its idle sources. By time and not by rounds: a look
+ * is a system call on some hosts, and a round without work is much shorter than that.
+ */
+#define SR_EVENT_NS 20000u
 #define SR_EPOLL_EVENTS 32
 /* A spin shorter than this is not worth its loop. */
 #define SR_SPIN_MIN_NS 1000u
@@ -32,6 +35,7 @@ struct sr_thread {
 	int epoll;
 	bool always, stop;
 	uint64_t spin, spin_min, spin_max; /* ticks */
+	uint64_t event_interval;           /* ticks */
 	pthread_t pthread;
 	struct sr_thread_stats stats;
 };
@@ -296,15 +300,17 @@ static void sleep_until_event(struct sr_thread *t)
 static void *thread_main(void *arg)
 {
 	struct sr_thread *t = arg;
-	unsigned round = 0;
+	uint64_t looked = 0;
 
 	while (!t->stop) {
 		uint64_t now = sr_clock_now(&t->clock);
 
 		if (sr_mailbox_has_mail(&t->box))
 			sr_mailbox_run(&t->box);
-		if (t->idle_count && ++round % SR_EVENT_ROUNDS == 0)
+		if (t->idle_count && now - looked >= t->event_interval) {
 			take_events(t);
+			looked = now;
+		}
 		sr_stat_add(&t->stats.loops, 1);
 		if (poll_sources(t, now)) {
 			sr_stat_add(&t->stats.busy_loops, 1);
@@ -373,6 +379,7 @@ int sr_thread_start(struct sr_hypervisor *hv, const struct sr_thread_options *op
 	t->spin_max = sr_clock_ticks(&t->clock, (uint64_t)options->spin_us * 1000);
 	t->spin_min = sr_clock_ticks(&t->clock, SR_SPIN_MIN_NS);
 	t->spin = t->spin_max;
+	t->event_interval = sr_clock_ticks(&t->clock, SR_EVENT_NS);
 	t->stats.spin_ns = sr_clock_ns(&t->clock, t->spin);
 	t->epoll = epoll_create1(EPOLL_CLOEXEC);
 	rc = t->epoll < 0 ? -errno : 0;
