@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <time.h>
 #include <xen/io/xenbus.h>
 #include <xenstore.h>
@@ -97,6 +98,16 @@ static int open_all(struct sr_fleet *f)
 	return rc;
 }
 
+static void raise_fd_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit))
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 int sr_fleet_new(const struct sr_fleet_spec *spec, struct sr_fleet **fleet)
 {
 	struct sr_fleet *f = calloc(1, sizeof(*f));
@@ -104,6 +115,7 @@ int sr_fleet_new(const struct sr_fleet_spec *spec, struct sr_fleet **fleet)
 
 	if (!f)
 		return rc;
+	raise_fd_limit();
 	f->spec = *spec;
 	f->guests = calloc(spec->guests, sizeof(*f->guests));
 	f->disks = calloc((size_t)spec->guests * spec->disks, sizeof(*f->disks));

@@ -10,9 +10,9 @@
  *
  *     attach FIRST END   attaches these: [ns, ...], from the first node to Connected
  *     detach FIRST END   and lets go of them: {}
- *     load DEPTH         4 KiB random reads on disk 0: {"iops": N}
+ *     load DEPTH         4 KiB random reads on disk 0: {"iops": N, "requests": N}
  *
- * What fails goes to stderr, and ends it.
+ * What fails goes to stderr, and ends it, without an answer.
  */
 #include <errno.h>
 #include <fleet/fleet.h>
@@ -54,7 +54,7 @@ static int attach(unsigned first, unsigned end, const char *target)
 		if (!rc)
 			printf("%s%llu", i == first ? "" : ", ", (unsigned long long)ns);
 	}
-	printf("]\n");
+	printf("%s\n", rc ? "" : "]");
 	return rc;
 }
 
@@ -64,7 +64,7 @@ static int detach(unsigned first, unsigned end)
 
 	for (unsigned i = first; i < end && !rc; i++)
 		rc = sr_fleet_detach(fleet, i, SR_FLEET_GUEST_FIRST);
-	printf("{}\n");
+	printf("%s\n", rc ? "" : "{}");
 	return rc;
 }
 
@@ -140,8 +140,11 @@ static int load(unsigned depth, double time)
 		turn(&l, false);
 	/* What the backend still maps is freed when the disk is closed. */
 	sr_blkfront_free(l.q, l.pages);
-	printf("{\"iops\": %.0f}\n", (double)counted / (to - from));
-	return l.error;
+	if (l.error)
+		return l.error;
+	printf("{\"iops\": %.0f, \"requests\": %llu}\n", (double)counted / (to - from),
+	       (unsigned long long)l.done);
+	return 0;
 }
 
 static int obey(const char *line, const char *target, double time)
@@ -180,7 +183,7 @@ int main(int argc, char **argv)
 		fflush(stdout);
 	}
 	if (rc)
-		fprintf(stderr, "bench-scale: %.60s: %s; %s\n", line, strerror(-rc),
+		fprintf(stderr, "bench-scale: %.*s: %s; %s\n", (int)strcspn(line, "\n"), line, strerror(-rc),
 			sr_fleet_error(fleet));
 	sr_fleet_free(fleet);
 	return rc ? 1 : 0;

@@ -17,12 +17,15 @@ struct sr_fleet;
 
 struct sr_fleet_spec {
 	const char *dir;      /* the machine's */
-	unsigned guests;      /* */
+	unsigned guests;
 	unsigned disks;       /* of each guest, at most 16 */
 	uint64_t guest_pages; /* memory of each guest */
 };
 
-/* Makes the guests. On failure nothing is left. */
+/*
+ * Makes the guests. On failure nothing is left. A connected disk takes some ten descriptors of this
+ * process, so its soft RLIMIT_NOFILE is raised to the hard one.
+ */
 int sr_fleet_new(const struct sr_fleet_spec *spec, struct sr_fleet **fleet);
 /* Closes what is open and destroys the guests. NULL is allowed. */
 void sr_fleet_free(struct sr_fleet *fleet);
