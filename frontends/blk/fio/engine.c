@@ -6,13 +6,13 @@
  *     fio --ioengine=external:PATH/libsplitring-fio.so --filename=xvda --hv=ADDRESS ...
  *
  * fio's buffers lie in granted memory, so nothing is copied. Written against fio's interface for
- * external engines; fio's headers need to stand first.
+ * external engines. fio's headers stand last, as they define variables of common names.
  */
+
+#include "disk.h"
 
 #include <fio.h>
 #include <optgroup.h>
-
-#include "disk.h"
 
 /* Requests that may wait for the next publication while the backend has others to do. */
 #define LAZY_BATCH 8u
