@@ -7,8 +7,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <hypervisor.h>
@@ -20,7 +20,8 @@
 /* Watches of the two backend directories. */
 static const char *const types[2] = { "vbd", "qdisk" };
 
-/* --- threads ------------------------------------------------------------------------------------ */
+/* --- threads ------------------------------------------------------------------------------------
+ */
 
 static void thread_stop(struct sr_blk_thread *t)
 {
@@ -77,7 +78,8 @@ void sr_blkback_post(struct sr_blkback *bb, struct sr_mail *mail)
 	sr_mailbox_post(&bb->box, mail);
 }
 
-/* --- events of the store ------------------------------------------------------------------------ */
+/* --- events of the store ------------------------------------------------------------------------
+ */
 
 static struct sr_vbd *find_vbd(struct sr_blkback *bb, const char *type, uint16_t domid,
 			       uint32_t devid)
@@ -109,7 +111,7 @@ static bool next_number(const char **path, uint64_t max, uint64_t *value)
 
 static bool is_ours_to_know(const char *key)
 {
-	static const char *const keys[] = { "",	      "state",	  "online",	 "params",
+	static const char *const keys[] = { "",        "state",    "online",     "params",
 					    "refresh", "frontend", "frontend-id" };
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++)
@@ -186,6 +188,7 @@ static void on_front_event(struct sr_blkback *bb, char *path)
 {
 	char *slash = strrchr(path, '/');
 	bool is_state = slash && !strcmp(slash, "/state");
+	size_t len;
 
 	if (is_state)
 		*slash = 0;
@@ -194,9 +197,13 @@ static void on_front_event(struct sr_blkback *bb, char *path)
 			v->dirty = true;
 	if (is_state)
 		return;
-	/* A directory above: it was removed, or events were merged. */
+	/*
+	 * Mostly a node that is of no interest, which a guest may write as often as it likes. Else
+	 * a directory above: it was removed, or events were merged.
+	 */
+	len = strlen(path);
 	for (struct sr_front_watch *w = bb->watches; w; w = w->next)
-		if (!strncmp(w->path, path, strlen(path)))
+		if (len <= w->len && !memcmp(w->path, path, len))
 			for (struct sr_vbd *v = bb->vbds; v; v = v->next)
 				v->dirty = v->dirty ||
 					   (v->front_watch && !strcmp(v->front_watch, w->path));
@@ -233,7 +240,8 @@ static void update_dirty(struct sr_blkback *bb)
 	}
 }
 
-/* --- the loop ----------------------------------------------------------------------------------- */
+/* --- the loop -----------------------------------------------------------------------------------
+ */
 
 static int watch_backends(struct sr_blkback *bb)
 {
@@ -394,7 +402,8 @@ void sr_blkback_stop(struct sr_blkback *bb, enum sr_blkback_stop how)
 		return; /* full: it is readable already */
 }
 
-/* --- making and freeing ------------------------------------------------------------------------- */
+/* --- making and freeing -------------------------------------------------------------------------
+ */
 
 static unsigned limit_of(unsigned wanted, unsigned fallback, unsigned none, unsigned max)
 {

@@ -17,7 +17,8 @@
 
 #define SR_PAGE_ROUND(bytes) (((bytes) + SR_PAGE_SIZE - 1) / SR_PAGE_SIZE)
 
-/* --- memory that the thread's queues share ------------------------------------------------------ */
+/* --- memory that the thread's queues share ------------------------------------------------------
+ */
 
 /* -EAGAIN unless it is our turn. */
 static int may_take_memory(const struct sr_blkq *q)
@@ -81,7 +82,8 @@ static int get_big(struct sr_blkq *q, struct sr_io *io)
 	return 0;
 }
 
-/* --- copies ------------------------------------------------------------------------------------- */
+/* --- copies -------------------------------------------------------------------------------------
+ */
 
 void sr_data_flush(struct sr_blkq *q)
 {
@@ -98,8 +100,8 @@ void sr_data_flush(struct sr_blkq *q)
 	t->copies = 0;
 }
 
-static void add_copy(struct sr_blkq *q, struct sr_io *io, uint32_t ref, unsigned offset,
-		     void *virt, unsigned len, bool in)
+static void add_copy(struct sr_blkq *q, struct sr_io *io, uint32_t ref, unsigned offset, void *virt,
+		     unsigned len, bool in)
 {
 	struct sr_blk_thread *t = q->thread;
 	union sr_copy_ptr foreign = {
@@ -131,7 +133,8 @@ void sr_data_copy(struct sr_blkq *q, struct sr_io *io, bool in)
 	}
 }
 
-/* --- indirect pages ----------------------------------------------------------------------------- */
+/* --- indirect pages -----------------------------------------------------------------------------
+ */
 
 /* Copies `count` segments out of one page, by the cheapest way. */
 static int read_indirect_page(struct sr_blkq *q, struct sr_io *io, uint32_t ref, unsigned first,
@@ -182,7 +185,8 @@ int sr_data_indirect(struct sr_blkq *q, struct sr_io *io)
 	return 0;
 }
 
-/* --- maps --------------------------------------------------------------------------------------- */
+/* --- maps ---------------------------------------------------------------------------------------
+ */
 
 /* Appends a piece, to the last one where it goes on there. */
 static void add_iov(struct sr_io *io, uint8_t *base, size_t len)
@@ -254,7 +258,8 @@ static int get_pages(struct sr_blkq *q, struct sr_io *io, enum sr_io_access acce
 	return 0;
 }
 
-/* --- all of it ---------------------------------------------------------------------------------- */
+/* --- all of it ----------------------------------------------------------------------------------
+ */
 
 /* Does the driver take the guest's pieces as they lie? */
 static bool fits_driver(const struct sr_blkq *q, const struct sr_io *io)
@@ -268,8 +273,8 @@ static bool fits_driver(const struct sr_blkq *q, const struct sr_io *io)
 		return false;
 	for (unsigned i = 0; i < io->nsegs; i++) {
 		uint32_t first = (uint32_t)io->segs[i].first_sect << SR_SECTOR_SHIFT;
-		uint32_t len =
-		    (io->segs[i].last_sect - io->segs[i].first_sect + 1u) << SR_SECTOR_SHIFT;
+		uint32_t len = (io->segs[i].last_sect - io->segs[i].first_sect + 1u)
+			       << SR_SECTOR_SHIFT;
 
 		if ((first & base_mask) || (len & len_mask))
 			return false;

@@ -142,7 +142,7 @@ struct sr_blkq {
 	unsigned rmw_count; /* executing ones */
 	bool kick, busy;    /* the driver has to be kicked; has had no room */
 	bool any_memory;    /* guest pages suit the driver as they are */
-	bool paused; /* until sr_blkq_start() */
+	bool paused;        /* until sr_blkq_start() */
 	bool broken, stopping, drain, copying;
 	bool is_starved;
 	bool notify_always; /* the next batch: an event may have been lost */
@@ -201,7 +201,8 @@ static inline void sr_io_prepend(struct sr_io_list *l, struct sr_io *io)
 	l->head = io;
 }
 
-/* --- queue.c ------------------------------------------------------------------------------------ */
+/* --- queue.c ------------------------------------------------------------------------------------
+ */
 
 /*
  * In the thread. Maps the ring, binds the port, opens the driver's queue. No request is taken
@@ -221,14 +222,17 @@ void sr_blkq_free(struct sr_blkq *q);
 /* Ends a request: to be answered with io->status. */
 void sr_blkq_finish(struct sr_blkq *q, struct sr_io *io);
 
-/* --- order.c ------------------------------------------------------------------------------------ */
+/* --- order.c ------------------------------------------------------------------------------------
+ */
 
-/* Starts what can be started. Returns how many the driver took: it is asked again before a sleep. */
+/* Starts what can be started. Returns how many the driver took: it is asked again before a sleep.
+ */
 unsigned sr_order_start(struct sr_blkq *q);
 /* Takes back what the driver has finished, and goes on with it. Returns how many. */
 unsigned sr_order_reap(struct sr_blkq *q);
 
-/* --- data.c ------------------------------------------------------------------------------------- */
+/* --- data.c -------------------------------------------------------------------------------------
+ */
 
 /* Copies the segments of an indirect request. 0; -EAGAIN: no memory; -EFAULT: a bad reference. */
 int sr_data_indirect(struct sr_blkq *q, struct sr_io *io);

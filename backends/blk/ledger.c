@@ -38,15 +38,15 @@ int sr_record_check(const struct sr_record *record, size_t size)
 	    record->queues == 0 || record->queues > SR_RECORD_QUEUES ||
 	    record->order > SR_BLKIF_MAX_RING_ORDER || record->abi > SR_BLKIF_ABI_ARM)
 		return -EINVAL;
-	if (size != sr_record_size(record->queues,
-				   sr_blkif_ring_size((enum sr_blkif_abi)record->abi,
-						      record->order)))
+	if (size !=
+	    sr_record_size(record->queues,
+			   sr_blkif_ring_size((enum sr_blkif_abi)record->abi, record->order)))
 		return -EINVAL;
 	return 0;
 }
 
 int sr_ledger_begin(struct sr_ledger *j, struct sr_record_queue *rec, void *pages, unsigned order,
-		     enum sr_blkif_abi abi)
+		    enum sr_blkif_abi abi)
 {
 	uint32_t rsp = sr_ring_shared_rsp_prod(pages);
 	int rc;
@@ -88,13 +88,14 @@ static int find_answered(struct sr_record_queue *rec, uint32_t size, uint32_t sh
 static int by_take(const void *a, const void *b, void *arg)
 {
 	const struct sr_record_queue *rec = arg;
-	uint64_t x = rec->slots[*(const uint16_t *)a].take, y = rec->slots[*(const uint16_t *)b].take;
+	uint64_t x = rec->slots[*(const uint16_t *)a].take,
+		 y = rec->slots[*(const uint16_t *)b].take;
 
 	return x < y ? -1 : x > y;
 }
 
-int sr_ledger_resume(struct sr_ledger *j, struct sr_record_queue *rec, void *pages,
-		      unsigned order, enum sr_blkif_abi abi, uint16_t *in_hand, unsigned *count)
+int sr_ledger_resume(struct sr_ledger *j, struct sr_record_queue *rec, void *pages, unsigned order,
+		     enum sr_blkif_abi abi, uint16_t *in_hand, unsigned *count)
 {
 	uint32_t size = sr_blkif_ring_size(abi, order);
 	unsigned n = 0;

@@ -125,15 +125,15 @@ struct sr_ledger {
  * sr_blkif_back_attach().
  */
 int sr_ledger_begin(struct sr_ledger *j, struct sr_record_queue *rec, void *pages, unsigned order,
-		     enum sr_blkif_abi abi);
+		    enum sr_blkif_abi abi);
 
 /*
  * Goes on after a killed process. in_hand[] (room for the ring's size) gets the slots whose
  * requests are to be executed again, in this order, *count how many. -EPROTO: the shared
  * indices are impossible; -EINVAL: the record contradicts itself.
  */
-int sr_ledger_resume(struct sr_ledger *j, struct sr_record_queue *rec, void *pages,
-		      unsigned order, enum sr_blkif_abi abi, uint16_t *in_hand, unsigned *count);
+int sr_ledger_resume(struct sr_ledger *j, struct sr_record_queue *rec, void *pages, unsigned order,
+		     enum sr_blkif_abi abi, uint16_t *in_hand, unsigned *count);
 
 /* Step 1 and 2: takes the next request into a free slot. */
 static inline struct sr_blkif_request *sr_ledger_take(struct sr_ledger *j, unsigned slot)
@@ -154,7 +154,7 @@ static inline void sr_ledger_commit(struct sr_ledger *j)
 
 /* Step 4. */
 static inline void sr_ledger_answer(struct sr_ledger *j, unsigned slot, uint8_t operation,
-				     int16_t status)
+				    int16_t status)
 {
 	struct sr_record_slot *s = &j->rec->slots[slot];
 

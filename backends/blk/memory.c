@@ -20,7 +20,7 @@ static int reserve(size_t size, void **addr)
 
 int sr_memory_init(struct sr_memory *m)
 {
-	void *base, *bigs;
+	void *base = NULL, *bigs = NULL;
 	int rc;
 
 	memset(m, 0, sizeof(*m));

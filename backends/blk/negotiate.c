@@ -41,7 +41,8 @@ static int get_number(const struct reader *r, const char *key, uint64_t max, uin
 	if (!text)
 		return 0;
 	if (sr_parse_u64(text, max, value))
-		return fail(r, "the frontend's %s is \"" SR_SHOWN "\": a number up to %llu is needed",
+		return fail(r,
+			    "the frontend's %s is \"" SR_SHOWN "\": a number up to %llu is needed",
 			    key, text, (unsigned long long)max);
 	return 0;
 }
@@ -58,7 +59,8 @@ static int need_number(const struct reader *r, const char *dir, const char *name
 	if (!text)
 		return fail(r, "the frontend has no node %s", key);
 	if (sr_parse_u64(text, max, &v))
-		return fail(r, "the frontend's %s is \"" SR_SHOWN "\": a number up to %llu is needed",
+		return fail(r,
+			    "the frontend's %s is \"" SR_SHOWN "\": a number up to %llu is needed",
 			    key, text, (unsigned long long)max);
 	*value = (uint32_t)v;
 	return 0;

@@ -25,7 +25,8 @@
 /* What one grant copy and one kick are for, at most. */
 #define SR_START 32u
 
-/* --- stages ------------------------------------------------------------------------------------- */
+/* --- stages -------------------------------------------------------------------------------------
+ */
 
 /* The whole blocks that a request touches. */
 struct blocks {
@@ -169,7 +170,8 @@ static int run_stages(struct sr_blkq *q, struct sr_io *io)
 	return 0;
 }
 
-/* --- checks ------------------------------------------------------------------------------------- */
+/* --- checks -------------------------------------------------------------------------------------
+ */
 
 static void refuse(struct sr_blkq *q, struct sr_io *io, int16_t status, enum sr_stat_error reason)
 {
@@ -190,8 +192,8 @@ static void choose_stages(const struct sr_blkq *q, struct sr_io *io)
 		if (io->job.offset & mask)
 			io->stages |= SR_STAGE_READ_HEAD;
 		/* The block of the end, unless it is the one that was read for the beginning. */
-		if ((end & mask) && (!(io->job.offset & mask) ||
-				     (end & ~mask) != (io->job.offset & ~mask)))
+		if ((end & mask) &&
+		    (!(io->job.offset & mask) || (end & ~mask) != (io->job.offset & ~mask)))
 			io->stages |= SR_STAGE_READ_TAIL;
 	}
 }
@@ -271,7 +273,8 @@ static bool overlaps(const struct sr_blkq *q, const struct sr_io *io)
 	return false;
 }
 
-/* --- starting ----------------------------------------------------------------------------------- */
+/* --- starting -----------------------------------------------------------------------------------
+ */
 
 static void begin_execution(struct sr_blkq *q, struct sr_io *io)
 {
@@ -304,8 +307,8 @@ static unsigned gather(struct sr_blkq *q, struct sr_io **batch)
 				rc = prepare(q, io);
 			if (rc == -EAGAIN)
 				break;
-			if (!rc && ((io->job.op == SR_STAT_BARRIER && q->executing) ||
-				    overlaps(q, io)))
+			if (!rc &&
+			    ((io->job.op == SR_STAT_BARRIER && q->executing) || overlaps(q, io)))
 				break;
 		}
 		sr_io_pop(&q->waiting);

@@ -23,15 +23,16 @@ struct sr_persistent {
 	struct sr_gnttab *gt;
 	uint16_t domid;
 	unsigned limit, count;
-	uint32_t mask; /* of the table: its size, a power of two and half more than the limit, - 1 */
+	uint32_t
+	    mask; /* of the table: its size, a power of two and half more than the limit, - 1 */
 	uint32_t multiplier;
 	unsigned shift;
-	uint32_t *refs;     /* the key; valid where addrs[] is not NULL */
-	void **addrs;       /* where it is mapped */
-	uint32_t *used;     /* the tick of its last use */
-	uint16_t *in_use;   /* requests that have it in hand */
-	uint32_t *ages;     /* scratch space of a purge */
-	uint32_t tick;      /* goes on with each batch */
+	uint32_t *refs;   /* the key; valid where addrs[] is not NULL */
+	void **addrs;     /* where it is mapped */
+	uint32_t *used;   /* the tick of its last use */
+	uint16_t *in_use; /* requests that have it in hand */
+	uint32_t *ages;   /* scratch space of a purge */
+	uint32_t tick;    /* goes on with each batch */
 	uint64_t maps, purged;
 };
 

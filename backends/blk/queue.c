@@ -16,7 +16,8 @@
 /* How far ahead of the one being copied slots are asked for. */
 #define SR_AHEAD 6u
 
-/* --- taking ------------------------------------------------------------------------------------- */
+/* --- taking -------------------------------------------------------------------------------------
+ */
 
 static void break_ring(struct sr_blkq *q, int rc)
 {
@@ -80,7 +81,8 @@ static unsigned take(struct sr_blkq *q, uint64_t now)
 	return n;
 }
 
-/* --- answering ---------------------------------------------------------------------------------- */
+/* --- answering ----------------------------------------------------------------------------------
+ */
 
 void sr_blkq_finish(struct sr_blkq *q, struct sr_io *io)
 {
@@ -145,8 +147,7 @@ static unsigned answer(struct sr_blkq *q)
 
 		/* Before the guest learns of it: it may end the grant at once. */
 		sr_data_put(q, io);
-		sr_ledger_answer(&q->ledger, io->slot, sr_blk_response_operation(req),
-				  io->status);
+		sr_ledger_answer(&q->ledger, io->slot, sr_blk_response_operation(req), io->status);
 		count_answer(q, io, now);
 		n++;
 	}
@@ -172,7 +173,8 @@ static void drop(struct sr_blkq *q, struct sr_io_list *list)
 	}
 }
 
-/* --- a round ------------------------------------------------------------------------------------ */
+/* --- a round ------------------------------------------------------------------------------------
+ */
 
 static void release(struct sr_blkq *q);
 
@@ -247,7 +249,8 @@ static bool queue_arm(struct sr_source *source)
 
 static const struct sr_source_ops queue_ops = { queue_poll, queue_arm };
 
-/* --- begin and end ------------------------------------------------------------------------------ */
+/* --- begin and end ------------------------------------------------------------------------------
+ */
 
 static void release_parts(struct sr_blkq *q)
 {
@@ -332,8 +335,8 @@ static int begin(struct sr_blkq *q, uint16_t *in_hand)
 	int rc;
 
 	if (s->resume)
-		rc = sr_ledger_resume(&q->ledger, s->rec, q->ring_pages, s->order, s->abi,
-				       in_hand, &count);
+		rc = sr_ledger_resume(&q->ledger, s->rec, q->ring_pages, s->order, s->abi, in_hand,
+				      &count);
 	else
 		rc = sr_ledger_begin(&q->ledger, s->rec, q->ring_pages, s->order, s->abi);
 	if (rc)
@@ -388,8 +391,8 @@ static int attach(struct sr_blkq *q, const char **what)
 	int rc;
 
 	*what = "map the ring pages that the guest granted";
-	rc = sr_gnttab_map(t->gt, s->domid, s->setup->refs, 1u << s->order,
-			   PROT_READ | PROT_WRITE, &q->ring_pages);
+	rc = sr_gnttab_map(t->gt, s->domid, s->setup->refs, 1u << s->order, PROT_READ | PROT_WRITE,
+			   &q->ring_pages);
 	if (rc) {
 		q->ring_pages = NULL;
 		return rc;

@@ -18,16 +18,16 @@
 
 /* What the guest was told of its disk. */
 struct sr_blk_disk {
-	uint64_t sectors;        /* atomic: it changes with a resize */
-	uint32_t unit;           /* sectors: offsets and lengths are multiples of it; 1 or 8 */
-	uint32_t max_segments;   /* of an indirect request; 0: none are offered */
+	uint64_t sectors;      /* atomic: it changes with a resize */
+	uint32_t unit;         /* sectors: offsets and lengths are multiples of it; 1 or 8 */
+	uint32_t max_segments; /* of an indirect request; 0: none are offered */
 	bool read_only;
 	bool barrier, flush_feature;
 	bool discard, secure_discard;
 	/* The driver's side. */
-	uint32_t block;          /* bytes, its logical block */
-	uint32_t alignment;      /* bytes, of memory, at least 1 */
-	bool flush;              /* the driver's flush does something */
+	uint32_t block;     /* bytes, its logical block */
+	uint32_t alignment; /* bytes, of memory, at least 1 */
+	bool flush;         /* the driver's flush does something */
 };
 
 /* What is to be done. */

@@ -31,7 +31,8 @@ uint32_t sr_hash_id(const char *type, uint16_t domid, uint32_t devid)
 	return (h ^ h >> 15) % SR_VBD_BUCKETS;
 }
 
-/* --- making and freeing ------------------------------------------------------------------------- */
+/* --- making and freeing -------------------------------------------------------------------------
+ */
 
 static void unlink_from(struct sr_vbd **p, struct sr_vbd *v, size_t next)
 {
@@ -104,8 +105,8 @@ static int make(struct sr_blkback *bb, const char *type, uint16_t domid, uint32_
 	snprintf(v->type, sizeof(v->type), "%s", type);
 	snprintf(v->name, sizeof(v->name), "%s-%u-%u", type, domid, devid);
 	sr_log_source_init(&v->log, bb->opt.log, v->name);
-	if (asprintf(&v->path, "/local/domain/%u/backend/%s/%u/%u", bb->domid, type, domid,
-		     devid) < 0)
+	if (asprintf(&v->path, "/local/domain/%u/backend/%s/%u/%u", bb->domid, type, domid, devid) <
+	    0)
 		v->path = NULL;
 	if (v->path)
 		rc = read_front(v);
@@ -122,13 +123,14 @@ static int make(struct sr_blkback *bb, const char *type, uint16_t domid, uint32_
 	return 0;
 }
 
-/* --- looking ------------------------------------------------------------------------------------ */
+/* --- looking ------------------------------------------------------------------------------------
+ */
 
 static int read_own_state(struct sr_vbd *v, unsigned *state)
 {
 	uint64_t value;
-	int rc = sr_xs_get_u64(v->bb->xs, XBT_NULL, v->path, "state", XenbusStateReconfigured,
-			       &value);
+	int rc =
+	    sr_xs_get_u64(v->bb->xs, XBT_NULL, v->path, "state", XenbusStateReconfigured, &value);
 
 	if (!rc)
 		*state = (unsigned)value;
@@ -171,23 +173,26 @@ static int look(struct sr_vbd *v, enum sr_xenbus_event *event)
 	return 0;
 }
 
-/* --- acting ------------------------------------------------------------------------------------- */
+/* --- acting -------------------------------------------------------------------------------------
+ */
 
 static void report(struct sr_vbd *v, const char *what, int rc)
 {
-	if (rc)
+	/* Where the directory is gone, the next look finds out. */
+	if (rc && rc != -ENOENT)
 		sr_log(&v->log, SR_LOG_WARNING, "can't write %s to xenstore: %s", what,
 		       strerror(-rc));
 }
 
 static void log_connected(struct sr_vbd *v)
 {
-	sr_log(&v->log, SR_LOG_INFO, "%s: %s, %llu MiB, %u queue%s of %u page%s%s%s",
-	       v->recovered ? "taken over" : "connected", *v->params ? v->params : "no medium",
-	       (unsigned long long)v->geometry.sectors >> 11, v->conn.queues,
-	       v->conn.queues > 1 ? "s" : "", 1u << v->conn.order, v->conn.order ? "s" : "",
-	       v->conn.persistent ? ", persistent grants" : "",
-	       v->geometry.read_only ? ", read-only" : "");
+	sr_log_guest(&v->log, SR_LOG_INFO, "%s: %s, %llu MiB, %u queue%s of %u page%s%s%s",
+		     v->recovered ? "taken over" : "connected",
+		     *v->params ? v->params : "no medium",
+		     (unsigned long long)v->geometry.sectors >> 11, v->conn.queues,
+		     v->conn.queues > 1 ? "s" : "", 1u << v->conn.order, v->conn.order ? "s" : "",
+		     v->conn.persistent ? ", persistent grants" : "",
+		     v->geometry.read_only ? ", read-only" : "");
 }
 
 static bool open_and_offer(struct sr_vbd *v)
@@ -250,7 +255,7 @@ static bool apply(struct sr_vbd *v, enum sr_xenbus_event event, struct sr_xenbus
 	if (step.actions & SR_XB_WRITE && !(step.actions & (SR_XB_OPEN | SR_XB_CONNECT))) {
 		report(v, "the state",
 		       event == SR_XB_FAILED ? sr_vbd_publish_error(v) : sr_vbd_publish_state(v));
-		sr_log(&v->log, SR_LOG_INFO, "%s", sr_xenbus_state_name(v->state));
+		sr_log_guest(&v->log, SR_LOG_INFO, "%s", sr_xenbus_state_name(v->state));
 	}
 	if (step.actions & SR_XB_CLOSE)
 		sr_vbd_close_disk(v);
@@ -272,7 +277,8 @@ static void vanish(struct sr_vbd *v)
 	sr_vbd_free(v);
 }
 
-/* --- resize and change of medium ---------------------------------------------------------------- */
+/* --- resize and change of medium ----------------------------------------------------------------
+ */
 
 int sr_vbd_refresh(struct sr_vbd *v)
 {
@@ -348,7 +354,8 @@ static void swap_medium(struct sr_vbd *v)
 	report(v, "the medium's size", sr_vbd_publish_disk(v));
 }
 
-/* --- the whole ---------------------------------------------------------------------------------- */
+/* --- the whole ----------------------------------------------------------------------------------
+ */
 
 void sr_vbd_update(struct sr_vbd *v)
 {
@@ -435,8 +442,8 @@ int sr_vbd_new(struct sr_blkback *bb, const char *type, uint16_t domid, uint32_t
 
 void sr_vbd_ask_to_close(struct sr_vbd *v)
 {
-	struct sr_xenbus_step step = sr_xenbus_step(v->state, SR_XB_TOOLSTACK_CLOSING,
-						    v->attached != 0, v->online);
+	struct sr_xenbus_step step =
+	    sr_xenbus_step(v->state, SR_XB_TOOLSTACK_CLOSING, v->attached != 0, v->online);
 
 	if (!v->attached || v->detaching || v->foreign || step.actions & SR_XB_DETACH)
 		return;

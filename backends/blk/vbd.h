@@ -77,6 +77,7 @@ struct sr_vbd {
 struct sr_front_watch {
 	struct sr_front_watch *next;
 	unsigned refs;
+	size_t len; /* of the path */
 	char path[];
 };
 
@@ -96,8 +97,8 @@ struct sr_blkback {
 	int stop_fd;
 	int stop_how; /* atomic */
 	bool stopping;
-	bool closing; /* the guests have been asked to, until close_deadline */
-	int64_t close_deadline; /* ms of CLOCK_MONOTONIC */
+	bool closing;             /* the guests have been asked to, until close_deadline */
+	int64_t close_deadline;   /* ms of CLOCK_MONOTONIC */
 	struct sr_blk_stats past; /* of queues that are gone */
 
 	pthread_mutex_t lock;
@@ -106,7 +107,8 @@ struct sr_blkback {
 	size_t count;
 };
 
-/* --- vbd.c -------------------------------------------------------------------------------------- */
+/* --- vbd.c --------------------------------------------------------------------------------------
+ */
 
 /* Reads the directory `type`/`domid`/`devid`. -ENOENT: it is not complete (yet). */
 int sr_vbd_new(struct sr_blkback *bb, const char *type, uint16_t domid, uint32_t devid);
@@ -121,7 +123,8 @@ int sr_vbd_refresh(struct sr_vbd *v);
 /* Frees it; its queues are detached. */
 void sr_vbd_free(struct sr_vbd *v);
 
-/* --- vbd_connect.c ------------------------------------------------------------------------------ */
+/* --- vbd_connect.c ------------------------------------------------------------------------------
+ */
 
 /* Opens the disk that the nodes name and says what is offered. On failure v->error says why. */
 int sr_vbd_open_disk(struct sr_vbd *v);
@@ -139,7 +142,8 @@ void sr_vbd_drop_record(struct sr_vbd *v);
 /* It stays kept. */
 void sr_vbd_unmap_record(struct sr_vbd *v);
 
-/* --- vbd_nodes.c -------------------------------------------------------------------------------- */
+/* --- vbd_nodes.c --------------------------------------------------------------------------------
+ */
 
 /* Reads what the toolstack says of the device. */
 int sr_vbd_read_nodes(struct sr_vbd *v);
@@ -153,7 +157,8 @@ int sr_vbd_publish_state(struct sr_vbd *v);
 /* hotplug-status and hotplug-error, with the state. */
 int sr_vbd_publish_error(struct sr_vbd *v);
 
-/* --- blkback.c ---------------------------------------------------------------------------------- */
+/* --- blkback.c ----------------------------------------------------------------------------------
+ */
 
 /* Mail to the control thread. */
 void sr_blkback_post(struct sr_blkback *bb, struct sr_mail *mail);

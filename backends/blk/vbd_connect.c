@@ -10,7 +10,8 @@
 
 #include "vbd.h"
 
-/* --- a drive without a medium ------------------------------------------------------------------- */
+/* --- a drive without a medium -------------------------------------------------------------------
+ */
 
 /* Its size is 0, so no request with data gets here; what does is answered so. */
 static enum sr_blk_submit empty_submit(void *queue, struct sr_blk_request *req)
@@ -34,7 +35,8 @@ static bool is_empty(const char *params)
 	return !*params || (colon && !colon[1]);
 }
 
-/* --- the disk ----------------------------------------------------------------------------------- */
+/* --- the disk -----------------------------------------------------------------------------------
+ */
 
 static void set_geometry(struct sr_vbd *v)
 {
@@ -104,7 +106,8 @@ int sr_vbd_open_disk(struct sr_vbd *v)
 	v->open = true;
 	if (!v->read_only && !v->cdrom && v->info.read_only)
 		sr_log(&v->log, SR_LOG_WARNING,
-		       "mode is \"w\", but %s is read-only: the guest gets it read-only", v->params);
+		       "mode is \"w\", but %s is read-only: the guest gets it read-only",
+		       v->params);
 	set_geometry(v);
 	return 0;
 }
@@ -121,7 +124,8 @@ void sr_vbd_close_disk(struct sr_vbd *v)
 	v->driver = NULL;
 }
 
-/* --- the record --------------------------------------------------------------------------------- */
+/* --- the record ---------------------------------------------------------------------------------
+ */
 
 static uint32_t ring_size(const struct sr_vbd *v)
 {
@@ -197,7 +201,8 @@ bool sr_vbd_has_record(struct sr_vbd *v)
 	return true;
 }
 
-/* --- queues ------------------------------------------------------------------------------------- */
+/* --- queues -------------------------------------------------------------------------------------
+ */
 
 static void post_broken(void *ctx)
 {
@@ -334,7 +339,8 @@ static void start_queues(struct sr_vbd *v)
 		sr_thread_call(v->queues[i].thread->thread, do_start, v->queues[i].q);
 }
 
-/* --- connecting --------------------------------------------------------------------------------- */
+/* --- connecting ---------------------------------------------------------------------------------
+ */
 
 struct front_nodes {
 	struct sr_vbd *v;

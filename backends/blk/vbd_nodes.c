@@ -86,8 +86,8 @@ static int put_nodes(struct sr_vbd *v, struct xs_handle *xs, xs_transaction_t t,
 }
 
 /*
- * Always within a transaction, and last in it: what the toolstack has removed meanwhile must not come
- * to life again by a write of ours.
+ * Always within a transaction, and last in it: what the toolstack has removed meanwhile must not
+ * come to life again by a write of ours.
  */
 static int put_state(struct sr_vbd *v, struct xs_handle *xs, xs_transaction_t t)
 {

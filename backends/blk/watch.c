@@ -54,6 +54,7 @@ void sr_blkback_watch_front(struct sr_vbd *v)
 			return;
 		}
 		strcpy(w->path, v->front_watch);
+		w->len = strlen(w->path);
 		w->next = bb->watches;
 		bb->watches = w;
 		if (!bb->wide_watch && !xs_watch(bb->xs, w->path, "front"))

@@ -178,8 +178,8 @@ static int systemd_tell(struct sr_keep *k, const char *what, const char *name, i
 	struct msghdr hdr = { .msg_iov = &iov, .msg_iovlen = 1 };
 	ssize_t n;
 
-	iov.iov_len = (size_t)snprintf(text, sizeof(text), "%s=1\nFDNAME=" SR_KEEP_SYSTEMD_PREFIX
-				       "%s", what, name);
+	iov.iov_len = (size_t)snprintf(text, sizeof(text),
+				       "%s=1\nFDNAME=" SR_KEEP_SYSTEMD_PREFIX "%s", what, name);
 	if (fd >= 0) {
 		struct cmsghdr *c = &control.align;
 
@@ -258,7 +258,7 @@ int sr_keep_open_systemd(struct sr_keep **keep)
 	const char *fds = getenv("LISTEN_FDS"), *names = getenv("LISTEN_FDNAMES");
 	char *copy = NULL;
 	struct sr_keep *k;
-	int socket, rc;
+	int socket = -1, rc;
 
 	if (!path)
 		return -ENOENT;

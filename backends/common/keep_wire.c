@@ -81,7 +81,8 @@ int sr_keep_name_check(const char *name)
 	size_t len = strlen(name);
 
 	if (len == 0 || len > SR_KEEP_NAME_MAX ||
-	    strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") != len)
+	    strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") !=
+		len)
 		return -EINVAL;
 	return 0;
 }

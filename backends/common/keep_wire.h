@@ -13,10 +13,10 @@
 #include <common/keep.h>
 
 enum sr_keep_message_type {
-	SR_KEEP_STORE,   /* with a descriptor */
+	SR_KEEP_STORE, /* with a descriptor */
 	SR_KEEP_DROP,
-	SR_KEEP_FETCH,   /* number `index` */
-	SR_KEEP_DONE,    /* answer: `error`; of a FETCH with name and descriptor, -ENOENT at the end */
+	SR_KEEP_FETCH, /* number `index` */
+	SR_KEEP_DONE, /* answer: `error`; of a FETCH with name and descriptor, -ENOENT at the end */
 };
 
 struct sr_keep_message {
@@ -42,7 +42,7 @@ struct sr_keep_set {
 	struct sr_keep_item {
 		char name[SR_KEEP_NAME_MAX + 1];
 		int fd;
-	} *items;
+	} * items;
 	size_t count, size;
 };
 

@@ -58,8 +58,8 @@ log_line(const struct sr_log_source *src, enum sr_log_level level, const char *f
 
 	if (src->log->timestamps)
 		n = put_time(line, sizeof(line));
-	n += (size_t)snprintf(line + n, sizeof(line) - n, "%s: %s: ", level_names[level],
-			      src->name);
+	n +=
+	    (size_t)snprintf(line + n, sizeof(line) - n, "%s: %s: ", level_names[level], src->name);
 	start = n;
 	rc = vsnprintf(line + n, sizeof(line) - n, format, args);
 	if (rc > 0)

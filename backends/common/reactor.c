@@ -40,7 +40,8 @@ struct sr_thread {
 	struct sr_thread_stats stats;
 };
 
-/* --- mail --------------------------------------------------------------------------------------- */
+/* --- mail ---------------------------------------------------------------------------------------
+ */
 
 int sr_mailbox_init(struct sr_mailbox *box)
 {
@@ -125,7 +126,8 @@ void sr_thread_call(struct sr_thread *t, void (*fn)(void *arg), void *arg)
 	sem_destroy(&call.done);
 }
 
-/* --- sources ------------------------------------------------------------------------------------ */
+/* --- sources ------------------------------------------------------------------------------------
+ */
 
 static void activate(struct sr_thread *t, struct sr_source *s)
 {
@@ -213,7 +215,8 @@ void sr_thread_remove(struct sr_thread *t, struct sr_source *s)
 	sr_stat_add(&t->stats.sources, UINT64_MAX);
 }
 
-/* --- the loop ----------------------------------------------------------------------------------- */
+/* --- the loop -----------------------------------------------------------------------------------
+ */
 
 static void take_events(struct sr_thread *t)
 {
@@ -327,7 +330,8 @@ static void *thread_main(void *arg)
 	return NULL;
 }
 
-/* --- start and stop ----------------------------------------------------------------------------- */
+/* --- start and stop -----------------------------------------------------------------------------
+ */
 
 static int epoll_add(int epoll, int fd)
 {

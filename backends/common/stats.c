@@ -47,7 +47,7 @@ const char *sr_stat_error_name(enum sr_stat_error error)
 	static const char *const names[SR_STAT_ERRORS] = {
 		[SR_STAT_ERR_MALFORMED] = "malformed", [SR_STAT_ERR_RANGE] = "range",
 		[SR_STAT_ERR_READ_ONLY] = "read-only", [SR_STAT_ERR_UNSUPPORTED] = "unsupported",
-		[SR_STAT_ERR_GRANT] = "grant",	       [SR_STAT_ERR_IO] = "io",
+		[SR_STAT_ERR_GRANT] = "grant",         [SR_STAT_ERR_IO] = "io",
 		[SR_STAT_ERR_RING] = "ring",
 	};
 

@@ -110,8 +110,8 @@ enum sr_xenbus_event sr_xenbus_front_event(const char *state)
 const char *sr_xenbus_state_name(enum xenbus_state state)
 {
 	static const char *const names[] = {
-		"Unknown", "Initialising", "InitWait", "Initialised", "Connected",
-		"Closing", "Closed",	   "Reconfiguring", "Reconfigured",
+		"Unknown", "Initialising", "InitWait",      "Initialised",  "Connected",
+		"Closing", "Closed",       "Reconfiguring", "Reconfigured",
 	};
 
 	return (unsigned)state < sizeof(names) / sizeof(names[0]) ? names[state] : "Unknown";

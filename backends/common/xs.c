@@ -37,7 +37,7 @@ int sr_xs_path(char *path, size_t size, const char *dir, const char *key)
 }
 
 int sr_xs_get(struct xs_handle *xs, xs_transaction_t t, const char *dir, const char *key,
-		 char **value)
+	      char **value)
 {
 	char path[SR_XS_PATH_MAX];
 	unsigned len;
@@ -51,7 +51,7 @@ int sr_xs_get(struct xs_handle *xs, xs_transaction_t t, const char *dir, const c
 }
 
 int sr_xs_get_u64(struct xs_handle *xs, xs_transaction_t t, const char *dir, const char *key,
-		     uint64_t max, uint64_t *value)
+		  uint64_t max, uint64_t *value)
 {
 	char *text;
 	int rc = sr_xs_get(xs, t, dir, key, &text);
@@ -64,7 +64,7 @@ int sr_xs_get_u64(struct xs_handle *xs, xs_transaction_t t, const char *dir, con
 }
 
 int sr_xs_put(struct xs_handle *xs, xs_transaction_t t, const char *dir, const char *key,
-		 const char *format, ...)
+	      const char *format, ...)
 {
 	char path[SR_XS_PATH_MAX], *text;
 	va_list args;
@@ -94,7 +94,7 @@ int sr_xs_remove(struct xs_handle *xs, xs_transaction_t t, const char *dir, cons
 }
 
 int sr_xs_transact(struct xs_handle *xs,
-		      int (*fn)(struct xs_handle *xs, xs_transaction_t t, void *arg), void *arg)
+		   int (*fn)(struct xs_handle *xs, xs_transaction_t t, void *arg), void *arg)
 {
 	for (unsigned i = 0; i < SR_XS_TRIES; i++) {
 		xs_transaction_t t = xs_transaction_start(xs);

@@ -53,6 +53,41 @@ void fake_hold(bool hold)
 	pthread_mutex_unlock(&fake.lock);
 }
 
+void fake_lock(void)
+{
+	pthread_mutex_lock(&fake.lock);
+}
+
+void fake_unlock(void)
+{
+	pthread_mutex_unlock(&fake.lock);
+}
+
+void fake_fail(int op, int error)
+{
+	fake_lock();
+	fake.fail_op = op;
+	fake.fail_error = error;
+	fake_unlock();
+}
+
+void fake_resize(uint64_t size)
+{
+	fake_lock();
+	fake.info.size = size;
+	fake_unlock();
+}
+
+unsigned fake_count(int op)
+{
+	unsigned n;
+
+	fake_lock();
+	n = fake.count[op];
+	fake_unlock();
+	return n;
+}
+
 unsigned fake_in_flight(void)
 {
 	unsigned n;
@@ -73,7 +108,9 @@ static int fake_open(const struct sr_blk_open *args, void **disk, struct sr_blk_
 
 static int fake_refresh(void *disk, struct sr_blk_info *info)
 {
+	fake_lock();
 	*info = fake.info;
+	fake_unlock();
 	return 0;
 }
 

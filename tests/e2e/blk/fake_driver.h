@@ -18,12 +18,12 @@
 struct fake_disk {
 	/* Set by the test, before the disk is opened. */
 	struct sr_blk_info info;
-	unsigned room;    /* requests it takes at a time; 0: it finishes each within submit() */
-	bool backwards;   /* the latest comes back first */
+	unsigned room;  /* requests it takes at a time; 0: it finishes each within submit() */
+	bool backwards; /* the latest comes back first */
 	bool no_fd;
 	/* While it is open. */
-	bool hold;        /* gives nothing back */
-	int fail_op;      /* an SR_BLK_* that ends with fail_error; -1: none */
+	bool hold;   /* gives nothing back */
+	int fail_op; /* an SR_BLK_* that ends with fail_error; -1: none */
 	int fail_error;
 	/* What happened. */
 	pthread_mutex_t lock;
@@ -46,6 +46,14 @@ extern const struct sr_blk_driver fake_driver;
 /* Back to a disk of `size` bytes with 512-byte blocks that does everything at once. */
 void fake_reset(uint64_t size);
 void fake_hold(bool hold);
+/* Requests with that SR_BLK_* end with `error` from now on; op -1: none. */
+void fake_fail(int op, int error);
+void fake_resize(uint64_t size);
 unsigned fake_in_flight(void);
+/* How many there were of an SR_BLK_*. */
+unsigned fake_count(int op);
+/* To read the rest while the backend runs. */
+void fake_lock(void);
+void fake_unlock(void);
 
 #endif

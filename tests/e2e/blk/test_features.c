@@ -14,7 +14,9 @@
 static void submit(struct world *w, enum sr_blkfront_op op, uint64_t offset, void *buf, size_t len)
 {
 	struct iovec iov = { buf, len };
-	struct sr_blkfront_request req = { .op = op, .offset = offset, .iov = &iov, .iov_count = 1 };
+	struct sr_blkfront_request req = {
+		.op = op, .offset = offset, .iov = &iov, .iov_count = 1
+	};
 
 	assert_int_equal(sr_blkfront_submit(w->q, &req), 0);
 }
@@ -63,8 +65,10 @@ static void test_discard(void **state)
 	assert_int_equal(discard(&w, SR_BLKFRONT_SECURE_DISCARD, 8192, 4096), 0);
 	world_io(&w, SR_BLKFRONT_READ, 8192, buf, sizeof(buf));
 	assert_memory_equal(buf, zero, sizeof(buf));
-	assert_int_equal(fake.count[SR_BLK_DISCARD], 2);
+	assert_int_equal(fake_count(SR_BLK_DISCARD), 2);
+	fake_lock();
 	assert_int_equal(fake.secure, 1);
+	fake_unlock();
 	backend_device(&w.b, &w.disk, &d);
 	assert_int_equal(d.stats.bytes_discarded, 8192);
 	world_stop(&w);
@@ -114,15 +118,12 @@ static void test_errors(void **state)
 	fake_reset(4 * MIB);
 	fake.room = 4;
 	world_quick(&w, "fake:x");
-	fake.fail_op = SR_BLK_WRITE;
-	fake.fail_error = -ENOSPC;
+	fake_fail(SR_BLK_WRITE, -ENOSPC);
 	assert_int_equal(world_try(&w, SR_BLKFRONT_WRITE, 0, buf, sizeof(buf)), -EIO);
 	world_io(&w, SR_BLKFRONT_READ, 0, buf, sizeof(buf));
-	fake.fail_op = SR_BLK_FLUSH;
-	fake.fail_error = -EIO;
+	fake_fail(SR_BLK_FLUSH, -EIO);
 	assert_int_equal(world_try(&w, SR_BLKFRONT_FLUSH, 0, NULL, 0), -EIO);
-	fake.fail_op = SR_BLK_DISCARD;
-	fake.fail_error = -EOPNOTSUPP;
+	fake_fail(SR_BLK_DISCARD, -EOPNOTSUPP);
 	assert_int_equal(discard(&w, SR_BLKFRONT_DISCARD, 0, 4096), -EOPNOTSUPP);
 	backend_device(&w.b, &w.disk, &d);
 	assert_int_equal(d.stats.errors[SR_STAT_ERR_IO], 3);
@@ -156,12 +157,14 @@ static void test_barrier(void **state)
 		submit(&w, i == 4 ? SR_BLKFRONT_BARRIER : SR_BLKFRONT_WRITE, i * 4096,
 		       buf + i * 4096, 4096);
 	finish(&w, 8);
+	fake_lock();
 	barrier = logged(4 * 4096);
 	for (unsigned i = 0; i < 8; i++)
 		if (i != 4)
 			assert_true((logged(i * 4096) < barrier) == (i < 4));
 	assert_int_equal(fake.log[barrier - 1].op, SR_BLK_FLUSH);
 	assert_int_equal(fake.log[barrier + 1].op, SR_BLK_FLUSH);
+	fake_unlock();
 	world_stop(&w);
 }
 
@@ -222,14 +225,14 @@ static void test_resize(void **state)
 	world_quick(&w, "fake:x");
 	assert_int_equal(sr_blkfront_size(w.front), 4 * MIB);
 	assert_int_equal(sr_blkback_refresh(w.b.bb, w.disk.domid, VDEV + 1), -ENOENT);
-	fake.info.size = 6 * MIB;
+	fake_resize(6 * MIB);
 	assert_int_equal(sr_blkback_refresh(w.b.bb, w.disk.domid, VDEV), 0);
 	assert_int_equal(harness_back_number(&w.h, &w.disk, "sectors"), 6 * 2048);
 	while (sr_blkfront_size(w.front) != 6 * MIB)
 		usleep(1000);
 	world_io(&w, SR_BLKFRONT_WRITE, 6 * MIB - 512, buf, sizeof(buf));
 	/* By a node, as a tool in another process does it. */
-	fake.info.size = 8 * MIB;
+	fake_resize(8 * MIB);
 	harness_back_write(&w.h, &w.disk, "refresh", "1");
 	harness_await_back(&w.h, &w.disk, "sectors", 8 * 2048);
 	while (sr_blkfront_size(w.front) != 8 * MIB)
@@ -273,7 +276,9 @@ static void test_cdrom(void **state)
 	assert_true(sr_blkfront_info(w.front)->removable);
 	assert_int_equal(sr_blkfront_size(w.front), 0);
 	/* A medium is put in, and then another one, while the guest is connected. */
+	fake_lock();
 	fake.data[0] = 0xcd;
+	fake_unlock();
 	harness_back_write(&w.h, &w.disk, "params", "fake:x");
 	harness_await_back(&w.h, &w.disk, "sectors", 4 * 2048);
 	while (sr_blkfront_size(w.front) != 4 * MIB)
@@ -366,15 +371,67 @@ static void test_guest_dies(void **state)
 	assert_null(fake.complaint);
 }
 
+/* As in a driver domain: who serves the device removes its directory. */
+static void test_directory_is_removed(void **state)
+{
+	struct sr_blkback_options opt = { .remove_directory = 1 };
+	struct world w;
+
+	world_start(&w, "embedded:", "ram:size=4M", &opt);
+	harness_attach(&w.h, &w.disk);
+	world_open(&w, world_front);
+	harness_back_write(&w.h, &w.disk, "online", "0");
+	harness_back_write(&w.h, &w.disk, "state", "5");
+	world_close(&w);
+	harness_await_back(&w.h, &w.disk, "state", -1);
+	sr_hv_close(w.guest);
+	backend_stop(&w.b, SR_BLKBACK_CLOSE);
+	harness_stop(&w.h);
+}
+
+/* Connected to somebody else: hands off, until it is free. */
+static void test_foreign(void **state)
+{
+	struct sr_blkback_device d;
+	struct world w;
+	char *text;
+
+	world_start(&w, "embedded:", "ram:size=4M", NULL);
+	w.disk.extra = "state";
+	w.disk.extra_value = "4";
+	harness_attach(&w.h, &w.disk);
+	do {
+		struct sr_blkback_device *list;
+		size_t count;
+
+		assert_int_equal(sr_blkback_list(w.b.bb, &list, &count), 0);
+		free(list);
+		if (count)
+			break;
+		usleep(1000);
+	} while (1);
+	usleep(20000);
+	backend_device(&w.b, &w.disk, &d);
+	assert_non_null(strstr(d.error, "another backend"));
+	assert_int_equal(harness_back_number(&w.h, &w.disk, "state"), 4);
+	text = harness_back_read(&w.h, &w.disk, "hotplug-status");
+	assert_null(text);
+	harness_back_write(&w.h, &w.disk, "state", "1");
+	world_open(&w, world_front);
+	world_stop(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_discard),	    cmocka_unit_test(test_discard_refused),
+		cmocka_unit_test(test_discard),     cmocka_unit_test(test_discard_refused),
 		cmocka_unit_test(test_read_only),   cmocka_unit_test(test_errors),
-		cmocka_unit_test(test_barrier),	    cmocka_unit_test(test_rmw_at_once),
+		cmocka_unit_test(test_barrier),     cmocka_unit_test(test_rmw_at_once),
 		cmocka_unit_test(test_big_sectors), cmocka_unit_test(test_resize),
 		cmocka_unit_test(test_reconnect),   cmocka_unit_test(test_cdrom),
-		cmocka_unit_test(test_refused),	    cmocka_unit_test(test_guest_dies),
+		cmocka_unit_test(test_refused),     cmocka_unit_test(test_guest_dies),
+		cmocka_unit_test(test_directory_is_removed),
+		cmocka_unit_test(test_foreign),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

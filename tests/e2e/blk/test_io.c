@@ -135,7 +135,8 @@ static void test_abis(void **state)
 	one_way("embedded:", "ram:size=32M", front, (struct sr_blkback_options){ 0 }, NULL);
 }
 
-/* --- difficult drivers -------------------------------------------------------------------------- */
+/* --- difficult drivers --------------------------------------------------------------------------
+ */
 
 static void test_large_blocks(void **state)
 {
@@ -175,68 +176,86 @@ static void test_driver_without_fd(void **state)
 		(struct sr_blkback_options){ .mode = SR_POLL_INTERRUPT }, NULL);
 }
 
-/* --- many at once ------------------------------------------------------------------------------- */
+/* --- many at once -------------------------------------------------------------------------------
+ */
 
-/* Random writes on all queues at once, each in its own part of the disk, then read back. */
+#define AT_ONCE 4u
+
+struct lane {
+	struct sr_blkfront_queue *q;
+	unsigned number; /* of the queue: its part of the disk, and its pattern */
+	unsigned count;  /* requests of a round */
+	size_t size;
+	uint8_t *pages;
+};
+
+static void send_one(struct lane *l, unsigned i, bool read)
+{
+	struct iovec iov = { l->pages + i % AT_ONCE * l->size, l->size };
+	struct sr_blkfront_request req = {
+		.op = read ? SR_BLKFRONT_READ : SR_BLKFRONT_WRITE,
+		.offset = (uint64_t)(l->number * l->count + i) * l->size,
+		.iov = &iov,
+		.iov_count = 1,
+		.tag = (void *)(uintptr_t)i,
+	};
+
+	world_fill(iov.iov_base, l->size, read ? 0 : l->number * 100 + i);
+	assert_int_equal(sr_blkfront_submit(l->q, &req), 0);
+}
+
+static void finish_one(struct lane *l, unsigned i, bool read, uint8_t *want)
+{
+	struct sr_blkfront_done done;
+
+	while (!sr_blkfront_reap(l->q, &done, 1))
+		assert_int_equal(sr_blkfront_wait(l->q, 10000), 0);
+	assert_int_equal(done.error, 0);
+	/* They come back in order: the driver does not queue. */
+	assert_int_equal((uintptr_t)done.tag, i);
+	if (!read)
+		return;
+	world_fill(want, l->size, l->number * 100 + i);
+	assert_memory_equal(l->pages + i % AT_ONCE * l->size, want, l->size);
+}
+
+static void run_lane(struct lane *l, bool read)
+{
+	uint8_t *want = malloc(l->size);
+
+	for (unsigned i = 0; i < l->count + AT_ONCE; i++) {
+		if (i >= AT_ONCE)
+			finish_one(l, i - AT_ONCE, read, want);
+		if (i < l->count)
+			send_one(l, i, read);
+	}
+	free(want);
+}
+
+/* Each queue in its own part of the disk, a few requests at a time. */
 static void many(const char *scheme, struct sr_blkfront_options front,
-		 struct sr_blkback_options back, size_t size, unsigned per_queue)
+		 struct sr_blkback_options back, size_t size, unsigned count)
 {
 	struct sr_blkback_device d;
+	struct lane lanes[4] = { 0 };
 	struct world w;
-	unsigned queues;
-	uint8_t *in = malloc(size), *out = malloc(size);
 
 	world_start(&w, scheme, "ram:size=256M", &back);
 	harness_attach(&w.h, &w.disk);
 	world_open(&w, front);
-	queues = sr_blkfront_info(w.front)->queues;
-	assert_int_equal(queues, front.queues);
-	for (unsigned round = 0; round < 2; round++)
-		for (unsigned i = 0; i < queues; i++) {
-			struct sr_blkfront_queue *q = sr_blkfront_queue(w.front, i);
-			struct sr_blkfront_done done[8];
-			unsigned sent = 0, finished = 0, n;
-			uint8_t *pages;
+	assert_int_equal(sr_blkfront_info(w.front)->queues, front.queues);
+	for (unsigned i = 0; i < front.queues; i++) {
+		struct lane *l = &lanes[i];
 
-			assert_int_equal(sr_blkfront_alloc(q, 4 * size, (void **)&pages), 0);
-			while (finished < per_queue) {
-				unsigned slot = sent % 4;
-				struct iovec iov = { pages + slot * size, size };
-				struct sr_blkfront_request req = {
-					.op = round ? SR_BLKFRONT_READ : SR_BLKFRONT_WRITE,
-					.offset = (uint64_t)(i * per_queue + sent) * size,
-					.iov = &iov,
-					.iov_count = 1,
-					.tag = (void *)(uintptr_t)sent,
-				};
-
-				if (sent < per_queue && sent - finished < 4) {
-					world_fill(iov.iov_base, size, round ? 0 : i * 100 + sent);
-					assert_int_equal(sr_blkfront_submit(q, &req), 0);
-					sent++;
-					if (sent - finished < 4 && sent < per_queue)
-						continue;
-				}
-				assert_int_equal(sr_blkfront_wait(q, 10000), 0);
-				n = sr_blkfront_reap(q, done, 1);
-				for (unsigned k = 0; k < n; k++) {
-					unsigned tag = (unsigned)(uintptr_t)done[k].tag;
-
-					assert_int_equal(done[k].error, 0);
-					/* They come back in order: the driver does not queue. */
-					assert_int_equal(tag, finished);
-					if (round) {
-						world_fill(out, size, i * 100 + tag);
-						assert_memory_equal(pages + tag % 4 * size, out,
-								    size);
-					}
-					finished++;
-				}
-			}
-		}
+		*l = (struct lane){ sr_blkfront_queue(w.front, i), i, count, size, NULL };
+		assert_int_equal(sr_blkfront_alloc(l->q, AT_ONCE * size, (void **)&l->pages), 0);
+	}
+	for (unsigned read = 0; read < 2; read++)
+		for (unsigned i = 0; i < front.queues; i++)
+			run_lane(&lanes[i], read);
 	backend_device(&w.b, &w.disk, &d);
-	assert_int_equal(d.queues, queues);
-	assert_int_equal(d.stats.bytes_written, (uint64_t)queues * per_queue * size);
+	assert_int_equal(d.queues, front.queues);
+	assert_int_equal(d.stats.bytes_written, (uint64_t)front.queues * count * size);
 	assert_int_equal(d.stats.bytes_read, d.stats.bytes_written);
 	/* The gauge follows the last answers, which were read before it was set. */
 	for (unsigned tries = 0; d.in_flight && tries < 1000; tries++) {
@@ -245,8 +264,6 @@ static void many(const char *scheme, struct sr_blkfront_options front,
 	}
 	assert_int_equal(d.in_flight, 0);
 	world_stop(&w);
-	free(in);
-	free(out);
 }
 
 static void test_queues(void **state)

@@ -25,15 +25,16 @@
 
 #include "harness.h"
 
-#define BLOCK	  4096u
-#define BLOCKS	  1024u
-#define DEPTH	  16u
-#define KEEP_FD	  9
+#define BLOCK     4096u
+#define BLOCKS    1024u
+#define DEPTH     16u
+#define KEEP_FD   9
 #define KEEP_TEXT "9"
 
 extern char **environ;
 
-/* --- the backend process ------------------------------------------------------------------------ */
+/* --- the backend process ------------------------------------------------------------------------
+ */
 
 static struct sr_blkback *backend;
 
@@ -63,7 +64,8 @@ static int be_the_backend(const char *address, int fd)
 	return rc ? 1 : 0;
 }
 
-/* --- the supervisor ----------------------------------------------------------------------------- */
+/* --- the supervisor -----------------------------------------------------------------------------
+ */
 
 struct supervisor {
 	struct harness h;
@@ -167,14 +169,15 @@ static void stop(struct supervisor *s)
 	harness_stop(&s->h);
 }
 
-/* --- the guest's load --------------------------------------------------------------------------- */
+/* --- the guest's load ---------------------------------------------------------------------------
+ */
 
 struct load {
 	struct sr_blkfront_queue *q;
 	uint8_t *pages;
-	uint64_t base;		   /* bytes: its part of the disk */
-	uint32_t version[BLOCKS];  /* what each block holds */
-	uint32_t writing[DEPTH];   /* the block of each slot */
+	uint64_t base;            /* bytes: its part of the disk */
+	uint32_t version[BLOCKS]; /* what each block holds */
+	uint32_t writing[DEPTH];  /* the block of each slot */
 	bool busy[DEPTH];
 	unsigned in_flight, next;
 	unsigned long completed;
@@ -251,14 +254,14 @@ static void drain_and_verify(struct load *l)
 
 		if (!l->version[block])
 			continue;
-		assert_int_equal(
-		    sr_blkfront_io(l->q, SR_BLKFRONT_READ, where, l->pages, BLOCK), 0);
+		assert_int_equal(sr_blkfront_io(l->q, SR_BLKFRONT_READ, where, l->pages, BLOCK), 0);
 		stamp(want, where, l->version[block]);
 		assert_memory_equal(l->pages, want, BLOCK);
 	}
 }
 
-/* --- cases -------------------------------------------------------------------------------------- */
+/* --- cases --------------------------------------------------------------------------------------
+ */
 
 static void kill_and_go_on(struct sr_blkfront_options opt, int signal, unsigned times)
 {

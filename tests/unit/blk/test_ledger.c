@@ -16,9 +16,9 @@
 
 #include "ledger.h"
 
-#define PAGE	 4096u
-#define REQUESTS 48u  /* so the ring of 32 slots goes round */
-#define OFFSET	 1000u /* ids are not small numbers */
+#define PAGE     4096u
+#define REQUESTS 48u   /* so the ring of 32 slots goes round */
+#define OFFSET   1000u /* ids are not small numbers */
 
 struct world {
 	uint8_t ring[PAGE] __attribute__((aligned(PAGE)));
@@ -51,7 +51,8 @@ static unsigned roll(unsigned n)
 	return (dice >> 16) % n;
 }
 
-/* --- the guest ---------------------------------------------------------------------------------- */
+/* --- the guest ----------------------------------------------------------------------------------
+ */
 
 static uint8_t operation_of(unsigned i)
 {
@@ -108,7 +109,8 @@ static void guest_turn(void)
 	lives = left;
 }
 
-/* --- the backend -------------------------------------------------------------------------------- */
+/* --- the backend --------------------------------------------------------------------------------
+ */
 
 struct backend {
 	struct sr_ledger ledger;
@@ -191,8 +193,8 @@ static void backend_answer(struct backend *b)
 		uint16_t slot = b->hand[k];
 
 		b->hand[k] = b->hand[--b->hand_count];
-		sr_ledger_answer(&b->ledger, slot,
-				 b->ledger.rec->slots[slot].request.operation, BLKIF_RSP_OKAY);
+		sr_ledger_answer(&b->ledger, slot, b->ledger.rec->slots[slot].request.operation,
+				 BLKIF_RSP_OKAY);
 		b->done[b->done_count++] = slot;
 	}
 	sr_ledger_publish(&b->ledger);
@@ -220,7 +222,8 @@ static bool process(long stores_to_live)
 	return true;
 }
 
-/* --- cases -------------------------------------------------------------------------------------- */
+/* --- cases --------------------------------------------------------------------------------------
+ */
 
 static void new_world(uint32_t seed, uint32_t start)
 {
@@ -307,9 +310,9 @@ static void test_guest_moves_rsp_prod(void **state)
 	new_world(3, 0);
 	assert_false(process(60));
 	shared->rsp_prod += 17;
-	assert_int_equal(sr_ledger_resume(&l, rec, world.ring, 0, SR_BLKIF_ABI_X86_64, in_hand,
-					  &count),
-			 -EPROTO);
+	assert_int_equal(
+	    sr_ledger_resume(&l, rec, world.ring, 0, SR_BLKIF_ABI_X86_64, in_hand, &count),
+	    -EPROTO);
 }
 
 static void test_record_check(void **state)
@@ -341,10 +344,8 @@ static void test_record_check(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_no_kill),
-		cmocka_unit_test(test_kill_at_each_store),
-		cmocka_unit_test(test_kill_twice),
-		cmocka_unit_test(test_guest_moves_rsp_prod),
+		cmocka_unit_test(test_no_kill),      cmocka_unit_test(test_kill_at_each_store),
+		cmocka_unit_test(test_kill_twice),   cmocka_unit_test(test_guest_moves_rsp_prod),
 		cmocka_unit_test(test_record_check),
 	};
 

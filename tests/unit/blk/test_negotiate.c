@@ -61,19 +61,18 @@ static void test_pages(void **state)
 			 0);
 	assert_int_equal(conn.order, 1);
 	assert_int_equal(conn.setup[0].refs[1], 11);
-	assert_int_equal(negotiate(NODES("num-ring-pages=2", "ring-ref0=10", "ring-ref1=11",
-					 "event-channel=5")),
-			 0);
+	assert_int_equal(
+	    negotiate(NODES("num-ring-pages=2", "ring-ref0=10", "ring-ref1=11", "event-channel=5")),
+	    0);
 	assert_int_equal(conn.order, 1);
 }
 
 static void test_queues(void **state)
 {
-	assert_int_equal(
-	    negotiate(NODES("multi-queue-num-queues=2", "queue-0/ring-ref=1",
-			    "queue-0/event-channel=21", "queue-1/ring-ref=2",
-			    "queue-1/event-channel=22")),
-	    0);
+	assert_int_equal(negotiate(NODES("multi-queue-num-queues=2", "queue-0/ring-ref=1",
+					 "queue-0/event-channel=21", "queue-1/ring-ref=2",
+					 "queue-1/event-channel=22")),
+			 0);
 	assert_int_equal(conn.queues, 2);
 	assert_int_equal(conn.setup[1].refs[0], 2);
 	assert_int_equal(conn.setup[1].port, 22);
@@ -133,8 +132,8 @@ static void test_odd_hint(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_plain),	 cmocka_unit_test(test_pages),
-		cmocka_unit_test(test_queues),	 cmocka_unit_test(test_nonsense),
+		cmocka_unit_test(test_plain),    cmocka_unit_test(test_pages),
+		cmocka_unit_test(test_queues),   cmocka_unit_test(test_nonsense),
 		cmocka_unit_test(test_odd_hint),
 	};
 

@@ -93,9 +93,9 @@ static void test_read_only(void **state)
 
 static void test_indirect(void **state)
 {
-	struct sr_blkif_request req = {
-		.operation = BLKIF_OP_INDIRECT, .indirect_op = BLKIF_OP_WRITE, .nr_segments = 256
-	};
+	struct sr_blkif_request req = { .operation = BLKIF_OP_INDIRECT,
+					.indirect_op = BLKIF_OP_WRITE,
+					.nr_segments = 256 };
 
 	expect(sr_blk_check_operation(&disk, &req, &job), 0, 0);
 	assert_int_equal(job.op, SR_STAT_WRITE);

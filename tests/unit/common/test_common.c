@@ -163,8 +163,15 @@ static void test_clock(void **state)
 
 static void test_numbers(void **state)
 {
-	static const char *const bad[] = { "", "-1", "+1", " 1", "1 ", "0x1", "1.0",
-					   "18446744073709551616", "99999999999999999999999" };
+	static const char *const bad[] = { "",
+					   "-1",
+					   "+1",
+					   " 1",
+					   "1 ",
+					   "0x1",
+					   "1.0",
+					   "18446744073709551616",
+					   "99999999999999999999999" };
 	uint64_t v;
 
 	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
@@ -176,7 +183,8 @@ static void test_numbers(void **state)
 	assert_int_equal(v, 16);
 }
 
-/* --- mail --------------------------------------------------------------------------------------- */
+/* --- mail ---------------------------------------------------------------------------------------
+ */
 
 static unsigned order[3], order_count;
 
@@ -209,10 +217,10 @@ static void test_mail(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_log),	    cmocka_unit_test(test_log_limit),
-		cmocka_unit_test(test_log_levels),  cmocka_unit_test(test_latency),
-		cmocka_unit_test(test_stats),	    cmocka_unit_test(test_clock),
-		cmocka_unit_test(test_numbers),	    cmocka_unit_test(test_mail),
+		cmocka_unit_test(test_log),        cmocka_unit_test(test_log_limit),
+		cmocka_unit_test(test_log_levels), cmocka_unit_test(test_latency),
+		cmocka_unit_test(test_stats),      cmocka_unit_test(test_clock),
+		cmocka_unit_test(test_numbers),    cmocka_unit_test(test_mail),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

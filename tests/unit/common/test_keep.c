@@ -76,7 +76,8 @@ static void test_private(void **state)
 	sr_keep_close(NULL);
 }
 
-/* --- keeper ------------------------------------------------------------------------------------- */
+/* --- keeper -------------------------------------------------------------------------------------
+ */
 
 static void *run_keeper(void *arg)
 {
@@ -181,7 +182,8 @@ static void test_no_keeper(void **state)
 	assert_int_equal(sr_keep_open_keeper(-1, &keep), -EBADF);
 }
 
-/* --- systemd ------------------------------------------------------------------------------------ */
+/* --- systemd ------------------------------------------------------------------------------------
+ */
 
 static int receive(int socket, char *text, size_t size)
 {

@@ -11,7 +11,7 @@
 
 static const enum xenbus_state states[] = {
 	XenbusStateInitialising, XenbusStateInitWait, XenbusStateConnected,
-	XenbusStateClosing,	 XenbusStateClosed,
+	XenbusStateClosing,      XenbusStateClosed,
 };
 
 #define STATES (sizeof(states) / sizeof(states[0]))
@@ -42,8 +42,8 @@ static void test_every_pair(void **state)
 				/* Queues are neither dropped nor made twice. */
 				if (attached && (states[i] == XenbusStateConnected ||
 						 states[i] == XenbusStateClosing))
-					assert_false(s.actions & (SR_XB_OPEN | SR_XB_CONNECT |
-								  SR_XB_CLOSE));
+					assert_false(s.actions &
+						     (SR_XB_OPEN | SR_XB_CONNECT | SR_XB_CLOSE));
 				assert_int_equal(s.state == XenbusStateConnected &&
 						     states[i] != XenbusStateConnected,
 						 (s.actions & SR_XB_CONNECT) != 0);
@@ -118,7 +118,8 @@ static void test_unplug(void **state)
 
 static void test_nonsense(void **state)
 {
-	assert_int_equal(sr_xenbus_step((enum xenbus_state)99, SR_XB_FAILED, true, true).actions, 0);
+	assert_int_equal(sr_xenbus_step((enum xenbus_state)99, SR_XB_FAILED, true, true).actions,
+			 0);
 	assert_int_equal(
 	    sr_xenbus_step(XenbusStateConnected, (enum sr_xenbus_event)77, true, true).actions, 0);
 	assert_int_equal(sr_xenbus_front_event(NULL), SR_XB_FRONT_GONE);

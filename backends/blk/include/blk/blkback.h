@@ -47,9 +47,9 @@ struct sr_blkback_options {
 	struct sr_keep *keep;             /* borrowed; NULL: private */
 	const struct sr_log *log;         /* borrowed; NULL: silent */
 	enum sr_poll_mode mode;
-	unsigned threads;         /* queue threads; 0: 1 */
-	const unsigned *cpus;     /* one a queue thread, to pin it to; NULL: not pinned */
-	unsigned spin_us;         /* the longest that adaptive spins without work; 0: 50 */
+	unsigned threads;     /* queue threads; 0: 1 */
+	const unsigned *cpus; /* one a queue thread, to pin it to; NULL: not pinned */
+	unsigned spin_us;     /* the longest that adaptive spins without work; 0: 50 */
 	/* What is offered to a guest. 0 means the default in brackets. */
 	unsigned max_queues;            /* [threads, at most 16] */
 	unsigned max_ring_page_order;   /* [4]; SR_BLKBACK_NONE for rings of one page only */
@@ -57,8 +57,8 @@ struct sr_blkback_options {
 	unsigned max_persistent_grants; /* a queue [1056]; SR_BLKBACK_NONE: no persistent grants */
 	/*
 	 * Whether a device's backend directory is removed once it has closed for good: what a
-	 * toolstack waits for of a driver domain, and does itself for dom0. 0: if we are not domain 0;
-	 * 1: yes; -1: no.
+	 * toolstack waits for of a driver domain, and does itself for dom0. 0: if we are not domain
+	 * 0; 1: yes; -1: no.
 	 */
 	int remove_directory;
 };
@@ -85,16 +85,18 @@ enum sr_blkback_stop {
 	 */
 	SR_BLKBACK_HANDOVER,
 	/*
-	 * Every guest is asked to close its devices and served until it has, two seconds at most. Then
-	 * the same, and every device is closed: its guest loses it until it is attached again.
+	 * Every guest is asked to close its devices and served until it has, two seconds at most.
+	 * Then the same, and every device is closed: its guest loses it until it is attached again.
 	 */
 	SR_BLKBACK_CLOSE,
 };
 
-/* Makes sr_blkback_run() return when it is done. A second call does not wait for guests to close. */
+/* Makes sr_blkback_run() return when it is done. A second call does not wait for guests to close.
+ */
 void sr_blkback_stop(struct sr_blkback *bb, enum sr_blkback_stop how);
 
-/* Looks again at the size of a device's image. -ENOENT: no such device; else the driver's answer. */
+/* Looks again at the size of a device's image. -ENOENT: no such device; else the driver's answer.
+ */
 int sr_blkback_refresh(struct sr_blkback *bb, uint16_t frontend, uint32_t devid);
 
 /* A device, as sr_blkback_list() tells it. */
@@ -105,9 +107,9 @@ struct sr_blkback_device {
 	char vdev[16];    /* node `dev`: "xvda" */
 	char params[256]; /* cut to what fits */
 	char driver[32];
-	unsigned state;      /* XenbusState* of <xen/io/xenbus.h> */
-	char error[160];     /* "" or why it is not served */
-	uint64_t size;       /* bytes */
+	unsigned state;  /* XenbusState* of <xen/io/xenbus.h> */
+	char error[160]; /* "" or why it is not served */
+	uint64_t size;   /* bytes */
 	unsigned sector_size;
 	bool read_only, cdrom, persistent, recovered;
 	unsigned queues, ring_pages;
@@ -129,7 +131,7 @@ struct sr_blkback_thread {
 	unsigned queues;
 	uint64_t loops, busy_loops; /* rounds, and rounds that found work */
 	uint64_t sleeps, wakeups;
-	uint64_t cpu_ns; /* its CPU time */
+	uint64_t cpu_ns;  /* its CPU time */
 	unsigned spin_us; /* what adaptive spins now */
 };
 

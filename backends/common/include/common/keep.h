@@ -45,7 +45,8 @@ bool sr_keep_survives(const struct sr_keep *keep);
 
 /*
  * The memfd of that name, of at least `size` bytes; made, zeroed and kept if there is none, or if
- * the one there is has another size: *created says so. *fd is the keep's: mmap() it, do not close it.
+ * the one there is has another size: *created says so. *fd is the keep's: mmap() it, do not close
+ * it.
  */
 int sr_keep_get(struct sr_keep *keep, const char *name, size_t size, int *fd, bool *created);
 

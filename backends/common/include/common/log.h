@@ -49,8 +49,8 @@ int sr_log_level_parse(const char *name, enum sr_log_level *level);
 /* `name` is cut to what fits. */
 void sr_log_source_init(struct sr_log_source *src, const struct sr_log *log, const char *name);
 
-__attribute__((format(printf, 3, 4))) void
-sr_log(const struct sr_log_source *src, enum sr_log_level level, const char *format, ...);
+__attribute__((format(printf, 3, 4))) void sr_log(const struct sr_log_source *src,
+						  enum sr_log_level level, const char *format, ...);
 
 /*
  * For what a guest can cause again and again: at most SR_LOG_GUEST_BURST lines in ten seconds; the

@@ -49,7 +49,8 @@ struct sr_source {
 	bool active, masked, added;
 };
 
-/* --- mail: a call that another thread makes ----------------------------------------------------- */
+/* --- mail: a call that another thread makes -----------------------------------------------------
+ */
 
 /* Owned by its poster until run is called; it may be posted again from then on. */
 struct sr_mail {
@@ -75,13 +76,14 @@ static inline bool sr_mailbox_has_mail(const struct sr_mailbox *box)
 	return __atomic_load_n(&box->head, __ATOMIC_RELAXED) != NULL;
 }
 
-/* --- threads ------------------------------------------------------------------------------------ */
+/* --- threads ------------------------------------------------------------------------------------
+ */
 
 struct sr_thread_options {
-	const char *name;     /* shown by ps; 15 bytes */
-	int cpu;              /* to pin it to; -1: none */
-	bool always;          /* never sleep while there is a source */
-	unsigned spin_us;     /* the longest spin without work before a sleep; 0: none */
+	const char *name; /* shown by ps; 15 bytes */
+	int cpu;          /* to pin it to; -1: none */
+	bool always;      /* never sleep while there is a source */
+	unsigned spin_us; /* the longest spin without work before a sleep; 0: none */
 };
 
 /* Counters that any thread may read. */
@@ -104,7 +106,8 @@ const struct sr_thread_stats *sr_thread_stats(const struct sr_thread *thread);
 /* Its CPU time in ns. */
 uint64_t sr_thread_cpu_ns(const struct sr_thread *thread);
 
-/* --- in the thread itself ----------------------------------------------------------------------- */
+/* --- in the thread itself -----------------------------------------------------------------------
+ */
 
 struct sr_evtchn *sr_thread_evtchn(struct sr_thread *thread);
 const struct sr_clock *sr_thread_clock(const struct sr_thread *thread);

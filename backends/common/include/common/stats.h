@@ -41,17 +41,17 @@ struct sr_blk_stats {
 	uint64_t requests[SR_STAT_OPS]; /* answered, by what the guest asked for */
 	uint64_t bytes_read, bytes_written, bytes_discarded;
 	uint64_t errors[SR_STAT_ERRORS];
-	uint64_t events_received;      /* of our event channel */
-	uint64_t events_sent;          /* to the frontend */
-	uint64_t events_suppressed;    /* batches of responses that needed none */
-	uint64_t batches;              /* times that requests were taken */
-	uint64_t sleeps;               /* times that this queue went idle */
-	uint64_t indirect;             /* requests with indirect segments */
+	uint64_t events_received;   /* of our event channel */
+	uint64_t events_sent;       /* to the frontend */
+	uint64_t events_suppressed; /* batches of responses that needed none */
+	uint64_t batches;           /* times that requests were taken */
+	uint64_t sleeps;            /* times that this queue went idle */
+	uint64_t indirect;          /* requests with indirect segments */
 	uint64_t persistent_hits, persistent_maps, persistent_purged;
-	uint64_t maps, copies;         /* pages mapped for one request, pages copied */
-	uint64_t rmw;                  /* writes that were turned into read-modify-write */
-	uint64_t held;                 /* requests that had to wait for order or for memory */
-	uint64_t recovered;            /* requests taken over from a process that died */
+	uint64_t maps, copies; /* pages mapped for one request, pages copied */
+	uint64_t rmw;          /* writes that were turned into read-modify-write */
+	uint64_t held;         /* requests that had to wait for order or for memory */
+	uint64_t recovered;    /* requests taken over from a process that died */
 	uint64_t latency[SR_LATENCY_BUCKETS]; /* from taken to answered */
 };
 
@@ -81,7 +81,8 @@ static inline unsigned sr_latency_bucket(uint64_t ns)
 /* What a bucket ends at, in nanoseconds, exclusive; of the last one: UINT64_MAX. */
 uint64_t sr_latency_bucket_end(unsigned bucket);
 
-/* The latency that `percent` (0 to 100) of the requests did not exceed: a bucket's end; 0 if none. */
+/* The latency that `percent` (0 to 100) of the requests did not exceed: a bucket's end; 0 if none.
+ */
 uint64_t sr_latency_percentile(const uint64_t latency[SR_LATENCY_BUCKETS], double percent);
 
 /* Adds what `from` says now to `sum`. */

@@ -18,13 +18,13 @@
 
 /* The value as a string that the caller frees; a nul within ends it. -ENOENT. */
 int sr_xs_get(struct xs_handle *xs, xs_transaction_t t, const char *dir, const char *key,
-		 char **value);
+	      char **value);
 /* A decimal number up to `max`. -ENOENT: no such node; -EINVAL: not such a number. */
 int sr_xs_get_u64(struct xs_handle *xs, xs_transaction_t t, const char *dir, const char *key,
-		     uint64_t max, uint64_t *value);
+		  uint64_t max, uint64_t *value);
 __attribute__((format(printf, 5, 6))) int sr_xs_put(struct xs_handle *xs, xs_transaction_t t,
-						       const char *dir, const char *key,
-						       const char *format, ...);
+						    const char *dir, const char *key,
+						    const char *format, ...);
 /* It need not be there. */
 int sr_xs_remove(struct xs_handle *xs, xs_transaction_t t, const char *dir, const char *key);
 /* "Joins" the two. */
@@ -35,7 +35,7 @@ int sr_xs_path(char *path, size_t size, const char *dir, const char *key);
  * ever: -EAGAIN after many conflicts. fn may run several times; -errno of it aborts.
  */
 int sr_xs_transact(struct xs_handle *xs,
-		      int (*fn)(struct xs_handle *xs, xs_transaction_t t, void *arg), void *arg);
+		   int (*fn)(struct xs_handle *xs, xs_transaction_t t, void *arg), void *arg);
 
 /* A decimal number without sign, blanks or anything behind it, up to `max`. -EINVAL. */
 int sr_parse_u64(const char *text, uint64_t max, uint64_t *value);

@@ -4,8 +4,8 @@
 
 /* The real one, with a possible death before each store to the ring. */
 
-#define sr_ring_store	      sr_ring_store_real
-#define sr_ring_store64	      sr_ring_store64_real
+#define sr_ring_store         sr_ring_store_real
+#define sr_ring_store64       sr_ring_store64_real
 #define sr_ring_store_release sr_ring_store_release_real
 #include_next <ring/atomic.h>
 #undef sr_ring_store
