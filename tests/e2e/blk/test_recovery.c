@@ -323,29 +323,27 @@ static void test_handed_over(void **state)
 	kill_and_go_on(opt, SIGTERM, 5);
 }
 
-/* While nobody serves it the guest goes, and another device comes. */
+/* While nobody serves it the guest goes, and then the device, and another one comes. */
 static void test_changes_meanwhile(void **state)
 {
 	struct sr_blkfront_options opt = SR_BLKFRONT_DEFAULTS;
 	static struct supervisor s;
 
-	opt.timeout_ms = 500;
+	/* For its good-bye to nobody; long enough for a backend that starts on a busy machine. */
+	opt.timeout_ms = 5000;
 	start(&s, opt);
 	end_child(&s, SIGKILL);
 	assert_int_equal(sr_blkfront_close(s.front), -ETIMEDOUT);
-	opt.timeout_ms = 20000;
 	spawn(&s);
 	harness_await_back(&s.h, &s.disk, "state", 6);
 	opt.device = "xvda";
 	assert_int_equal(sr_blkfront_open(s.guest, &opt, &s.front), 0);
 	end_child(&s, SIGKILL);
-	opt.timeout_ms = 500;
 	harness_remove(&s.h, &s.disk);
 	spawn(&s);
 	harness_attach(&s.h, &s.disk);
 	harness_await_back(&s.h, &s.disk, "state", 2);
 	sr_blkfront_close(s.front);
-	opt.timeout_ms = 20000;
 	assert_int_equal(sr_blkfront_open(s.guest, &opt, &s.front), 0);
 	stop(&s);
 }
