@@ -162,6 +162,22 @@ void sr_conn_reap(struct sr_conn *conn)
 	}
 }
 
+void sr_conn_settle(struct sr_conn *conn)
+{
+	uint16_t domid = conn->first_held;
+
+	if (__builtin_expect(!conn->unsettled, 1))
+		return;
+	conn->unsettled = false;
+	while (domid != SR_HELD_END) {
+		uint16_t next = conn->held[domid].next;
+
+		if (!conn->held[domid].mapped)
+			conn_release(conn, domid);
+		domid = next;
+	}
+}
+
 uint32_t sr_conn_mapped(const struct sr_conn *conn)
 {
 	return conn->mapped;

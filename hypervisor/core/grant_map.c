@@ -86,6 +86,8 @@ void sr_map_one(struct sr_conn *conn, struct sr_grant_map *op)
 			op->status = map_in(conn, view, handle, op);
 	}
 	if (op->status != GNTST_okay) {
+		if (!conn->held[op->dom].mapped)
+			conn->unsettled = true;
 		sr_handle_free(conn, handle);
 		return;
 	}
@@ -114,7 +116,8 @@ int16_t sr_unmap_one(struct sr_conn *conn, uint32_t handle)
 	sr_entry_close(&e, e.pins - pin_of(track->flags));
 	sr_handle_free(conn, handle);
 	conn->mapped--;
-	held->mapped--;
+	if (!--held->mapped)
+		conn->unsettled = true;
 	return GNTST_okay;
 }
 

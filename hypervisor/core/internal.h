@@ -31,6 +31,7 @@ struct sr_conn {
 	uint16_t id;
 	uint16_t domid;
 	bool impatient; /* worked by the machine process: never wait long */
+	bool unsettled; /* there may be a view of which nothing is mapped */
 	uint16_t first_held;
 	struct sr_held *held;
 	struct sr_maptrack_header *header;

@@ -23,12 +23,16 @@ static int em_map(struct sr_gnttab *base, uint16_t domid, const uint32_t *refs, 
 {
 	struct em_gnttab *gt = (struct em_gnttab *)base;
 	uint32_t flags = gt->hv->strict ? SR_MAP_STRICT : 0;
+	int err;
 
 	if (prot == PROT_READ)
 		flags |= SR_MAP_READONLY;
 	else if (prot != (PROT_READ | PROT_WRITE))
 		return -EINVAL;
-	return sr_conn_map(gt->conn, sr_em_domid(gt->hv, domid), refs, count, flags, NULL, addr);
+	err = sr_conn_map(gt->conn, sr_em_domid(gt->hv, domid), refs, count, flags, NULL, addr);
+	if (err)
+		sr_conn_settle(gt->conn);
+	return err;
 }
 
 static int em_unmap(struct sr_gnttab *base, void *addr, unsigned count)
@@ -36,9 +40,9 @@ static int em_unmap(struct sr_gnttab *base, void *addr, unsigned count)
 	struct em_gnttab *gt = (struct em_gnttab *)base;
 	int err = sr_conn_unmap(gt->conn, addr, count);
 
-	/* The moment to let go of dead domains' memory, where somebody is done with all of them. */
-	if (!err && !sr_conn_mapped(gt->conn))
-		sr_conn_reap(gt->conn);
+	/* Whoever is done with a domain may not hold its memory: it may die unnoticed. */
+	if (!err)
+		sr_conn_settle(gt->conn);
 	return err;
 }
 

@@ -37,6 +37,13 @@ void sr_conn_close(struct sr_conn *conn);
  */
 void sr_conn_reap(struct sr_conn *conn);
 
+/*
+ * Releases the views of all domains of which nothing is mapped now, dead or alive, if an unmap
+ * or a failed map since the last call has left one so; else it costs nothing. For who maps a page of each domain as
+ * long as it deals with it: a domain's memory is then never held longer than that.
+ */
+void sr_conn_settle(struct sr_conn *conn);
+
 /* Handles in use. */
 uint32_t sr_conn_mapped(const struct sr_conn *conn);
 
