@@ -233,8 +233,8 @@ int sr_hostile_reset(struct sr_hostile *h, int timeout_ms)
 	rc = sr_hostile_setf(h, "state", "%d", XenbusStateClosed);
 	if (rc)
 		return rc;
-	/* InitWait: it had not been connected, and may stay where it is. */
-	rc = sr_hostile_await(h, 1u << XenbusStateClosed | 1u << XenbusStateInitWait, timeout_ms);
+	/* Not before it has seen that: what comes next is meant as a new beginning. */
+	rc = sr_hostile_await(h, 1u << XenbusStateClosed, timeout_ms);
 	if (rc < 0)
 		return rc;
 	rc = sr_hostile_drop_ring(h);

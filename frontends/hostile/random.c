@@ -263,9 +263,10 @@ static void put_request(struct dice *d)
 static void requests(struct dice *d)
 {
 	struct blkif_response rsp;
-	/* As a rule what fits, now and then more. */
-	unsigned room = sr_ring_front_free(&d->h->io.ring);
-	unsigned count = below(d, below(d, 16) ? room + 1 : 700);
+	const struct sr_ring_front *ring = &d->h->io.ring;
+	uint32_t room = sr_ring_front_free(ring);
+	/* As a rule what fits, now and then more; and then the ring's own count is wrong too. */
+	unsigned count = below(d, below(d, 16) && room <= ring->size ? room + 1 : 700);
 
 	while (count--)
 		put_request(d);

@@ -291,6 +291,35 @@ static void test_number_given_again(void **state)
 	close_fixture(&f);
 }
 
+/* Who is done with one domain and not with another holds the other's memory only. */
+static void test_settling(void **state)
+{
+	struct fixture f = open_fixture(state);
+	uint16_t other = make_domain(f.m, SR_ROLE_GUEST);
+	struct sr_grant_table *tab = table_of(f.m, other);
+	uint32_t ref = grant(f.tab, f.dom0, 4, false), theirs = grant(tab, f.dom0, 5, false);
+	struct sr_grant_map one, two;
+	void *base;
+	size_t len;
+
+	assert_int_equal(map_ref(f.conn, other, theirs, 0, &two), GNTST_okay);
+	assert_int_equal(map_ref(f.conn, f.guest, ref, 0, &one), GNTST_okay);
+	assert_int_equal(sr_conn_region(f.conn, f.guest, &base, &len), 0);
+	sr_conn_settle(f.conn);
+	assert_false(faults(one.page, true));
+	assert_int_equal(unmap_handle(f.conn, one.handle), GNTST_okay);
+	sr_conn_settle(f.conn);
+	assert_true(faults(base, false));
+	assert_false(faults(two.page, true));
+	/* A map that fails leaves nothing behind either; and it can be mapped again. */
+	assert_int_not_equal(map_ref(f.conn, f.guest, ref + 1, 0, &one), GNTST_okay);
+	sr_conn_settle(f.conn);
+	assert_int_equal(map_ref(f.conn, f.guest, ref, 0, &one), GNTST_okay);
+	assert_false(faults(one.page, true));
+	sr_grant_table_destroy(tab);
+	close_fixture(&f);
+}
+
 /* The death of who maps: everything is given back, without its help. */
 static void test_mapper_dies(void **state)
 {
@@ -382,6 +411,7 @@ int main(void)
 		T(test_scattered_strict), T(test_strict_protection),
 		T(test_all_or_nothing),   T(test_many_pages),
 		T(test_granter_dies),     T(test_number_given_again),
+		T(test_settling),
 		T(test_mapper_dies),      T(test_numbers_and_listing),
 		T(test_memory_of_the_dead),
 		T(test_hugetlb_wish),

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * A guest that goes at any moment: the domain destroyed with its process at work, or the process
+ * alone, so that another one finds the device as it was left. And a state node that jumps.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <xen/io/xenbus.h>
+
+#include <hypervisor.h>
+
+#include "rig.h"
+
+/* How far a guest gets. */
+enum stage {
+	CREATED, /* the domain and its device, no process */
+	OPENED,
+	INITWAIT,    /* the backend is ready for it */
+	RING,        /* granted, and written to xenstore */
+	INITIALISED, /* its state says so; the backend connects at this moment */
+	CONNECTED,
+	BUSY,     /* requests are with the disk */
+	ANSWERED, /* responses lie in the ring, unread */
+	CLOSING,
+	CLOSED,
+	STAGES,
+};
+
+static const char *const names[] = { "created",   "opened", "InitWait", "ring",    "Initialised",
+				     "Connected", "busy",   "answered", "Closing", "Closed" };
+
+static void put_requests(struct sr_hostile *h)
+{
+	for (unsigned i = 0; i < 30; i++) {
+		struct sr_blkif_request req =
+		    i % 3 ? sr_hostile_request(h, BLKIF_OP_READ + i % 2, i, 1 + i % 11)
+			  : sr_hostile_indirect(h, BLKIF_OP_READ + i % 2, i, 100);
+
+		sr_hostile_put(h, &req);
+	}
+	assert_int_equal(sr_hostile_kick(h), 0);
+}
+
+static void await_answers(struct sr_hostile *h)
+{
+	while (sr_ring_front_pending(&h->io.ring) < 30)
+		rig_others_go_on();
+}
+
+static void go_to(struct sr_hostile *h, enum stage stage)
+{
+	if (stage >= INITWAIT)
+		assert_true(sr_hostile_await(h, 1u << XenbusStateInitWait, RIG_TIMEOUT_MS) > 0);
+	if (stage == RING || stage == INITIALISED) {
+		assert_int_equal(sr_hostile_make_ring(h, 1, SR_BLKIF_ABI_NATIVE), 0);
+		assert_int_equal(sr_hostile_write_nodes(h), 0);
+	}
+	if (stage == INITIALISED)
+		sr_hostile_setf(h, "state", "%d", XenbusStateInitialised);
+	if (stage >= CONNECTED)
+		assert_int_equal(sr_hostile_connect(h, 1, SR_BLKIF_ABI_NATIVE, RIG_TIMEOUT_MS), 0);
+	if (stage >= BUSY) {
+		put_requests(h);
+		if (stage == BUSY)
+			rig_await_held(30);
+		else
+			await_answers(h);
+	}
+	if (stage >= CLOSING)
+		sr_hostile_setf(h, "state", "%d", XenbusStateClosing);
+	if (stage == CLOSED)
+		sr_hostile_setf(h, "state", "%d", XenbusStateClosed);
+}
+
+/* To the stage; the requests stay with the disk only where that is the point. */
+static uint16_t begin(struct sr_hostile *h, enum stage stage)
+{
+	uint16_t domid;
+
+	print_message("# at %s\n", names[stage]);
+	rig_begin();
+	if (stage == BUSY)
+		rig_hold();
+	else
+		rig_release();
+	domid = rig_guest(RIG_HELD, "w");
+	if (stage > CREATED)
+		rig_open(domid, h);
+	go_to(h, stage);
+	return domid;
+}
+
+static void domain_dies_at_every_stage(void **state)
+{
+	for (enum stage stage = CREATED; stage < STAGES; stage++) {
+		struct sr_hostile h = { 0 };
+		uint16_t domid = begin(&h, stage);
+
+		rig_kill(domid);
+		rig_others_go_on();
+		rig_release();
+		sr_hostile_close(&h);
+		rig_end(domid);
+	}
+}
+
+/* The process goes, the domain stays: whoever comes next can use the device. */
+static void process_dies_at_every_stage(void **state)
+{
+	for (enum stage stage = OPENED; stage < STAGES; stage++) {
+		struct sr_hostile h = { 0 }, next;
+		uint16_t domid = begin(&h, stage);
+
+		sr_hostile_close(&h);
+		rig_others_go_on();
+		rig_release();
+		rig_open(domid, &next);
+		assert_int_equal(sr_hostile_reset(&next, RIG_TIMEOUT_MS), 0);
+		rig_reconnects(&next);
+		sr_hostile_close(&next);
+		rig_end(domid);
+	}
+}
+
+/*
+ * The toolstack asks for the device, and when the guest does nothing to let it go, takes it by
+ * removing its directories. The guest lives on.
+ */
+static void device_is_removed_at_every_stage(void **state)
+{
+	for (enum stage stage = CREATED; stage < STAGES; stage++) {
+		struct sr_hostile h = { 0 };
+		uint16_t domid = begin(&h, stage);
+
+		rig_remove(domid);
+		rig_release();
+		rig_await_unmapped(domid);
+		rig_others_go_on();
+		sr_hostile_close(&h);
+		rig_end(domid);
+	}
+}
+
+static void state_jumps(void **state)
+{
+	static const char *const values[] = {
+		"4",  "1",  "5", "3",   "6",          "2",  "0", "7", "8", "9",
+		"42", "-1", "",  "abc", "4294967299", "3",  "4", "1", "4", "6",
+		"5",  "3",  "1", "3",   "33",         "3 ", "5", "4", "6", "4",
+	};
+	struct sr_hostile h;
+	uint16_t domid;
+
+	rig_begin();
+	domid = rig_guest(RIG_RAM, "w");
+	rig_open(domid, &h);
+	for (unsigned round = 0; round < 4; round++) {
+		assert_int_equal(sr_hostile_make_ring(&h, round, SR_BLKIF_ABI_NATIVE), 0);
+		assert_int_equal(sr_hostile_write_nodes(&h), 0);
+		for (unsigned i = 0; i < sizeof(values) / sizeof(values[0]); i++) {
+			assert_int_equal(sr_hostile_set(&h, "state", values[i]), 0);
+			if (i % (round + 2) == 0)
+				rig_others_go_on();
+		}
+		/* The node goes altogether, and comes back. */
+		assert_int_equal(sr_hostile_set(&h, "state", NULL), 0);
+		rig_others_go_on();
+		rig_reconnects(&h);
+		assert_int_equal(sr_hostile_reset(&h, RIG_TIMEOUT_MS), 0);
+	}
+	sr_hostile_close(&h);
+	rig_end(domid);
+}
+
+/* It writes states as fast as the store takes them. */
+static void state_storm(void **state)
+{
+	struct sr_hostile h;
+	uint16_t domid;
+
+	rig_begin();
+	domid = rig_guest(RIG_RAM, "w");
+	rig_open(domid, &h);
+	assert_int_equal(sr_hostile_connect(&h, 0, SR_BLKIF_ABI_NATIVE, RIG_TIMEOUT_MS), 0);
+	for (unsigned i = 0; i < 1000; i++)
+		assert_int_equal(sr_hostile_setf(&h, "state", "%u", i % 7), 0);
+	rig_others_go_on();
+	rig_reconnects(&h);
+	sr_hostile_close(&h);
+	rig_end(domid);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(domain_dies_at_every_stage),
+		cmocka_unit_test(process_dies_at_every_stage),
+		cmocka_unit_test(device_is_removed_at_every_stage),
+		cmocka_unit_test(state_jumps),
+		cmocka_unit_test(state_storm),
+	};
+
+	return cmocka_run_group_tests_name("hostile death", tests, rig_start, rig_stop);
+}
