@@ -21,6 +21,8 @@ static struct {
 	bool hold;
 	int fd;
 	uint8_t *bytes;
+	void (*on_open)(void *arg);
+	void *on_open_arg;
 } held = {
 	.lock = PTHREAD_MUTEX_INITIALIZER, .more = PTHREAD_COND_INITIALIZER, .hold = true, .fd = -1
 };
@@ -44,6 +46,9 @@ static int held_open(const struct sr_blk_open *args, void **disk, struct sr_blk_
 		held_close(&held);
 		return -ENOMEM;
 	}
+	if (held.on_open)
+		held.on_open(held.on_open_arg);
+	held.on_open = NULL;
 	*disk = &held;
 	return 0;
 }
@@ -128,6 +133,12 @@ void held_set(bool hold)
 	if (!hold)
 		ring_bell();
 	pthread_mutex_unlock(&held.lock);
+}
+
+void held_on_open(void (*hook)(void *arg), void *arg)
+{
+	held.on_open_arg = arg;
+	held.on_open = hook;
 }
 
 bool held_await(unsigned count, const struct timespec *until)

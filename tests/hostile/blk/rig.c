@@ -167,6 +167,28 @@ static bool has_vbd(uint16_t domid)
 	return value;
 }
 
+static bool is_served(uint16_t domid)
+{
+	struct sr_blkback_device *devices;
+	bool served = false;
+	size_t n;
+
+	assert_int_equal(sr_blkback_list(rig.back, &devices, &n), 0);
+	for (size_t i = 0; i < n; i++)
+		served |= devices[i].frontend == domid;
+	free(devices);
+	return served;
+}
+
+void rig_is_forgotten(uint16_t domid)
+{
+	for (unsigned waited = 0; is_served(domid); waited += 5) {
+		assert_true(waited < RIG_TIMEOUT_MS);
+		pause_ms(5);
+	}
+	assert_false(has_vbd(domid));
+}
+
 /* As libxl does it: online 0, state 5, the backend closes, the directories go. */
 static void detach_vbd(uint16_t domid)
 {
@@ -354,6 +376,11 @@ void rig_release(void)
 void rig_hold(void)
 {
 	held_set(true);
+}
+
+void rig_on_open(void (*hook)(void *arg), void *arg)
+{
+	held_on_open(hook, arg);
 }
 
 void rig_await_held(unsigned requests)

@@ -43,6 +43,8 @@ void rig_kill(uint16_t domid);
 
 /* The toolstack wants its vbd back, and takes it at once, however the guest behaves. */
 void rig_remove(uint16_t domid);
+/* Asserts that the backend forgets the device, and leaves nothing in its directory. */
+void rig_is_forgotten(uint16_t domid);
 /* Starts a program as the domain's process. */
 void rig_spawn(char **argv, uint16_t domid, pid_t *pid);
 /* Waits until the domain is no more: its process has died. */
@@ -61,6 +63,8 @@ void rig_others_go_on(void);
 /* Answers what the held disk holds, and what it gets until rig_hold(). */
 void rig_release(void);
 void rig_hold(void);
+/* Runs in the backend's control thread when it opens a held disk next. */
+void rig_on_open(void (*hook)(void *arg), void *arg);
 /* Waits until the held disk has `count` requests. */
 void rig_await_held(unsigned count);
 /* Waits until the backend maps nothing of the guest any more. */

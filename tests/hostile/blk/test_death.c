@@ -139,10 +139,36 @@ static void device_is_removed_at_every_stage(void **state)
 		rig_remove(domid);
 		rig_release();
 		rig_await_unmapped(domid);
+		rig_is_forgotten(domid);
 		rig_others_go_on();
 		sr_hostile_close(&h);
 		rig_end(domid);
 	}
+}
+
+static void remove_it(void *domid)
+{
+	rig_remove(*(uint16_t *)domid);
+}
+
+/* Removed while the backend is busy opening its disk: it may not bring the directory back. */
+static void device_is_removed_while_its_disk_is_opened(void **state)
+{
+	struct sr_hostile h;
+	uint16_t domid;
+
+	rig_begin();
+	rig_release();
+	domid = rig_guest(RIG_HELD, "w");
+	rig_open(domid, &h);
+	assert_int_equal(sr_hostile_connect(&h, 0, SR_BLKIF_ABI_NATIVE, RIG_TIMEOUT_MS), 0);
+	/* A reset makes it close the disk, and open it again. */
+	rig_on_open(remove_it, &domid);
+	assert_int_equal(sr_hostile_reset(&h, RIG_QUIET_MS), -ETIMEDOUT);
+	rig_is_forgotten(domid);
+	rig_others_go_on();
+	sr_hostile_close(&h);
+	rig_end(domid);
 }
 
 static void state_jumps(void **state)
@@ -200,6 +226,7 @@ int main(void)
 		cmocka_unit_test(domain_dies_at_every_stage),
 		cmocka_unit_test(process_dies_at_every_stage),
 		cmocka_unit_test(device_is_removed_at_every_stage),
+		cmocka_unit_test(device_is_removed_while_its_disk_is_opened),
 		cmocka_unit_test(state_jumps),
 		cmocka_unit_test(state_storm),
 	};
