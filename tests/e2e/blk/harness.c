@@ -51,17 +51,28 @@ void harness_stop(struct harness *h)
 	rmdir(h->parent);
 }
 
-uint16_t harness_guest(struct harness *h, unsigned pages, char address[128])
+static uint16_t make_domain(struct harness *h, enum sr_domain_kind kind, unsigned pages,
+			    char address[128])
 {
-	struct sr_domain_spec spec = { .kind = SR_KIND_GUEST, .pages = pages, .vcpus = 1 };
+	struct sr_domain_spec spec = { .kind = kind, .pages = pages, .vcpus = 1 };
 	char name[32];
 	uint16_t domid;
 
-	snprintf(name, sizeof(name), "guest%u", h->guests++);
+	snprintf(name, sizeof(name), "domain%u", h->guests++);
 	spec.name = name;
 	assert_int_equal(sr_control_create(h->control, &spec, &domid), 0);
 	snprintf(address, 128, "%s#%u", h->dom0, domid);
 	return domid;
+}
+
+uint16_t harness_guest(struct harness *h, unsigned pages, char address[128])
+{
+	return make_domain(h, SR_KIND_GUEST, pages, address);
+}
+
+uint16_t harness_driver(struct harness *h, char address[128])
+{
+	return make_domain(h, SR_KIND_DRIVER, 1024, address);
 }
 
 void harness_destroy(struct harness *h, uint16_t domid)
@@ -72,7 +83,8 @@ void harness_destroy(struct harness *h, uint16_t domid)
 static void dir_of(const struct harness_disk *d, bool back, char path[96])
 {
 	if (back)
-		snprintf(path, 96, "/local/domain/0/backend/vbd/%u/%u", d->domid, d->vdev);
+		snprintf(path, 96, "/local/domain/%u/backend/vbd/%u/%u", d->backend, d->domid,
+			 d->vdev);
 	else
 		snprintf(path, 96, "/local/domain/%u/device/vbd/%u", d->domid, d->vdev);
 }
@@ -104,11 +116,12 @@ static void put_nodes(struct harness *h, xs_transaction_t t, const struct harnes
 
 	dir_of(d, false, front);
 	dir_of(d, true, back);
-	make_dir(h, t, front, d->domid, 0);
-	make_dir(h, t, back, 0, d->domid);
+	make_dir(h, t, front, d->domid, d->backend);
+	make_dir(h, t, back, d->backend, d->domid);
 
 	put(h, t, front, "backend", back);
-	put(h, t, front, "backend-id", "0");
+	snprintf(number, sizeof(number), "%u", d->backend);
+	put(h, t, front, "backend-id", number);
 	put(h, t, front, "state", "1");
 	snprintf(number, sizeof(number), "%u", d->vdev);
 	put(h, t, front, "virtual-device", number);

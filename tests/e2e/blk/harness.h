@@ -32,11 +32,14 @@ void harness_stop(struct harness *h);
 
 /* A guest of so many pages; its address is put in `address`. */
 uint16_t harness_guest(struct harness *h, unsigned pages, char address[128]);
+/* A driver domain. */
+uint16_t harness_driver(struct harness *h, char address[128]);
 void harness_destroy(struct harness *h, uint16_t domid);
 
 /* What a toolstack says of a disk. */
 struct harness_disk {
 	uint16_t domid;
+	uint16_t backend; /* domain 0, or a driver domain */
 	uint32_t vdev;
 	const char *params;
 	bool read_only, cdrom, no_discard;

@@ -156,9 +156,12 @@ static void test_no_event_channel(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_map),	     cmocka_unit_test(test_persistent_map),
-		cmocka_unit_test(test_copy),	     cmocka_unit_test(test_copy_segment),
-		cmocka_unit_test(test_events),	     cmocka_unit_test(test_no_ring),
+		cmocka_unit_test(test_map),
+		cmocka_unit_test(test_persistent_map),
+		cmocka_unit_test(test_copy),
+		cmocka_unit_test(test_copy_segment),
+		cmocka_unit_test(test_events),
+		cmocka_unit_test(test_no_ring),
 		cmocka_unit_test(test_no_event_channel),
 	};
 

@@ -424,12 +424,18 @@ static void test_foreign(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_discard),     cmocka_unit_test(test_discard_refused),
-		cmocka_unit_test(test_read_only),   cmocka_unit_test(test_errors),
-		cmocka_unit_test(test_barrier),     cmocka_unit_test(test_rmw_at_once),
-		cmocka_unit_test(test_big_sectors), cmocka_unit_test(test_resize),
-		cmocka_unit_test(test_reconnect),   cmocka_unit_test(test_cdrom),
-		cmocka_unit_test(test_refused),     cmocka_unit_test(test_guest_dies),
+		cmocka_unit_test(test_discard),
+		cmocka_unit_test(test_discard_refused),
+		cmocka_unit_test(test_read_only),
+		cmocka_unit_test(test_errors),
+		cmocka_unit_test(test_barrier),
+		cmocka_unit_test(test_rmw_at_once),
+		cmocka_unit_test(test_big_sectors),
+		cmocka_unit_test(test_resize),
+		cmocka_unit_test(test_reconnect),
+		cmocka_unit_test(test_cdrom),
+		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_guest_dies),
 		cmocka_unit_test(test_directory_is_removed),
 		cmocka_unit_test(test_foreign),
 	};
