@@ -58,7 +58,8 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* --- the guests --------------------------------------------------------------------------------- */
+/* --- the guests ---------------------------------------------------------------------------------
+ */
 
 static int make_guest(struct sr_fleet *f, unsigned index)
 {
@@ -185,7 +186,8 @@ struct sr_blkfront *sr_fleet_front(const struct sr_fleet *f, unsigned disk)
 	return f->disks[disk].front;
 }
 
-/* --- the toolstack's nodes ---------------------------------------------------------------------- */
+/* --- the toolstack's nodes ----------------------------------------------------------------------
+ */
 
 static bool put(struct sr_fleet *f, xs_transaction_t t, const char *dir, const char *node,
 		const char *value)
@@ -249,8 +251,7 @@ static int write_nodes(struct sr_fleet *f, unsigned disk, const char *params)
 
 	do {
 		xs_transaction_t t = xs_transaction_start(f->xs);
-		bool ok = t != XBT_NULL &&
-			  put_nodes(f, t, d, sr_fleet_domid(f, disk), params);
+		bool ok = t != XBT_NULL && put_nodes(f, t, d, sr_fleet_domid(f, disk), params);
 
 		rc = ok ? 0 : -errno;
 		if (t != XBT_NULL && !xs_transaction_end(f->xs, t, !ok) && ok)
@@ -282,7 +283,8 @@ static int await_closed(struct sr_fleet *f, const struct disk *d)
 		    backend_state(f, d));
 }
 
-/* --- a disk's life ------------------------------------------------------------------------------ */
+/* --- a disk's life ------------------------------------------------------------------------------
+ */
 
 int sr_fleet_attach(struct sr_fleet *f, unsigned disk, const char *params, uint64_t *attach_ns)
 {
@@ -336,8 +338,8 @@ int sr_fleet_detach(struct sr_fleet *f, unsigned disk, enum sr_fleet_order order
 
 	if (order == SR_FLEET_GUEST_FIRST)
 		rc = close_front(f, disk);
-	if (!rc && !(put(f, XBT_NULL, d->back, "online", "0") &&
-		     put(f, XBT_NULL, d->back, "state", "5")))
+	if (!rc &&
+	    !(put(f, XBT_NULL, d->back, "online", "0") && put(f, XBT_NULL, d->back, "state", "5")))
 		rc = fail(f, -errno, "can't write %s: %s", d->back, strerror(errno));
 	if (!rc && d->front) {
 		rc = await_request(f, disk);

@@ -21,7 +21,7 @@
 #include <string.h>
 #include <time.h>
 
-#define BLOCK	    4096u
+#define BLOCK       4096u
 #define MAX_DEPTH   32u
 #define GUEST_PAGES 8192u
 
@@ -183,8 +183,8 @@ int main(int argc, char **argv)
 		fflush(stdout);
 	}
 	if (rc)
-		fprintf(stderr, "bench-scale: %.*s: %s; %s\n", (int)strcspn(line, "\n"), line, strerror(-rc),
-			sr_fleet_error(fleet));
+		fprintf(stderr, "bench-scale: %.*s: %s; %s\n", (int)strcspn(line, "\n"), line,
+			strerror(-rc), sr_fleet_error(fleet));
 	sr_fleet_free(fleet);
 	return rc ? 1 : 0;
 }

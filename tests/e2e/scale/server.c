@@ -30,7 +30,8 @@ extern char **environ;
 /* Only there under a sanitizer, where mallinfo2() knows nothing. */
 size_t __sanitizer_get_current_allocated_bytes(void) __attribute__((weak));
 
-/* --- what is counted, in the server itself ------------------------------------------------------ */
+/* --- what is counted, in the server itself ------------------------------------------------------
+ */
 
 /* Memory of guests, and what the machine shares with us for each guest and not for each vbd. */
 static bool is_of_guests(const char *name)
@@ -49,21 +50,26 @@ static bool is_laid_out(const char *name)
  * Pages of the kernel's rings are no part of what the kernel counts as resident, so these count
  * with their size; all else with its share of what is resident.
  */
-static uint64_t mapped_memory(void)
+static uint64_t mapped_memory(uint64_t *guest_memory)
 {
 	FILE *file = fopen("/proc/self/smaps", "re");
 	char line[512], name[256] = "", key[32];
 	unsigned long long value, sum = 0;
-	bool counts = false, kernel = false;
+	bool counts = false, kernel = false, guests = false;
+
+	*guest_memory = 0;
 
 	while (file && fgets(line, sizeof(line), file)) {
 		if (sscanf(line, "%31[A-Za-z_]: %llu kB", key, &value) == 2) {
 			if (counts && !strcmp(key, kernel ? "Size" : "Pss"))
 				sum += value;
+			if (guests && !strcmp(key, "Rss"))
+				*guest_memory += value * 1024;
 		} else {
 			name[0] = 0;
 			sscanf(line, "%*x-%*x %*s %*x %*s %*d %255[^\n]", name);
-			counts = !is_of_guests(name) && !is_laid_out(name);
+			guests = is_of_guests(name);
+			counts = !guests && !is_laid_out(name);
 			kernel = strstr(name, "[io_uring]") || strstr(name, "[aio]");
 		}
 	}
@@ -74,8 +80,8 @@ static uint64_t mapped_memory(void)
 
 static uint64_t allocated_memory(void)
 {
-	return __sanitizer_get_current_allocated_bytes ? __sanitizer_get_current_allocated_bytes() :
-							 0;
+	return __sanitizer_get_current_allocated_bytes ? __sanitizer_get_current_allocated_bytes()
+						       : 0;
 }
 
 static uint64_t count_fds(void)
@@ -99,7 +105,7 @@ static void look(struct sr_blkback *bb, struct server_look *l)
 
 	*l = (struct server_look){ .fds = count_fds() };
 	malloc_trim(0);
-	l->memory = mapped_memory() + allocated_memory();
+	l->memory = mapped_memory(&l->guest_memory) + allocated_memory();
 	getrlimit(RLIMIT_NOFILE, &limit);
 	l->fd_limit = limit.rlim_cur;
 	for (size_t i = 0; i < n; i++) {
@@ -111,7 +117,8 @@ static void look(struct sr_blkback *bb, struct server_look *l)
 	free(devices);
 }
 
-/* --- the server's process ----------------------------------------------------------------------- */
+/* --- the server's process -----------------------------------------------------------------------
+ */
 
 static struct sr_blkback *backend;
 
@@ -166,7 +173,8 @@ bool server_main(int argc, char **argv, int *status)
 	return true;
 }
 
-/* --- the test's process ------------------------------------------------------------------------- */
+/* --- the test's process -------------------------------------------------------------------------
+ */
 
 void server_start(struct server *s, const char *address)
 {

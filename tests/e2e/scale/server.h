@@ -25,9 +25,10 @@ struct server_look {
 	 * lays out the heap, what is allocated on it and what is mapped beside it.
 	 */
 	uint64_t memory;
+	uint64_t guest_memory; /* bytes of guests' memory that it has touched, or pinned */
 	uint64_t fds;
-	uint64_t fd_limit; /* the soft one */
-	uint64_t vbds;     /* that it knows of */
+	uint64_t fd_limit;      /* the soft one */
+	uint64_t vbds;          /* that it knows of */
 	uint64_t loops, sleeps; /* of all queue threads */
 };
 

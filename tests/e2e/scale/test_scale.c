@@ -22,13 +22,13 @@
 
 #include "harness.h"
 
-#define GUESTS	    16u
-#define DISKS	    16u
-#define VBDS	    (GUESTS * DISKS)
+#define GUESTS      16u
+#define DISKS       16u
+#define VBDS        (GUESTS * DISKS)
 #define GUEST_PAGES 8192u
 #define IMAGE_MIB   4u
-#define BLOCK	    4096u
-#define DEPTH	    16u
+#define BLOCK       4096u
+#define DEPTH       16u
 #define PATIENCE_MS 30000
 
 /* The claim: a connected vbd of one queue, beside its ring and its persistent grants. */
@@ -44,7 +44,8 @@ struct world {
 	uint8_t *pages[VBDS];
 };
 
-/* --- disks of every kind ------------------------------------------------------------------------ */
+/* --- disks of every kind ------------------------------------------------------------------------
+ */
 
 enum kind {
 	KIND_NULL, /* its data are nowhere */
@@ -119,7 +120,8 @@ static void detach(struct world *w, unsigned first, unsigned end, enum sr_fleet_
 	}
 }
 
-/* --- I/O on many disks at once ------------------------------------------------------------------ */
+/* --- I/O on many disks at once ------------------------------------------------------------------
+ */
 
 static void stamp(uint8_t *page, unsigned disk, unsigned block, unsigned round)
 {
@@ -192,13 +194,14 @@ static void exercise(const struct world *w, unsigned first, unsigned end, unsign
 	}
 }
 
-/* --- the world ---------------------------------------------------------------------------------- */
+/* --- the world ----------------------------------------------------------------------------------
+ */
 
 static void world_start(struct world *w, unsigned kind)
 {
-	struct sr_fleet_spec spec = {
-		.guests = GUESTS, .disks = DISKS, .guest_pages = GUEST_PAGES
-	};
+	struct sr_fleet_spec spec = { .guests = GUESTS,
+				      .disks = DISKS,
+				      .guest_pages = GUEST_PAGES };
 
 	memset(w, 0, sizeof(*w));
 	w->kind = kind;
@@ -244,7 +247,8 @@ static void settle(struct world *w, struct server_look *l)
 	fail_msg("the queue threads do not come to rest");
 }
 
-/* --- tests -------------------------------------------------------------------------------------- */
+/* --- tests --------------------------------------------------------------------------------------
+ */
 
 static void test_life(void **state)
 {
@@ -323,6 +327,28 @@ static void test_memory_file(void **state)
 	measure(KIND_FILE, "uring");
 }
 
+/* A disk must not fill its guest with pages, nor take the longer the larger the guest is. */
+static void test_large_guest(void **state)
+{
+	struct sr_fleet_spec spec = { .guests = 1, .disks = 1, .guest_pages = 1u << 17 };
+	struct server_look before, l;
+	struct world w;
+
+	memset(&w, 0, sizeof(w));
+	w.kind = KIND_FILE;
+	harness_start(&w.h, "embedded:");
+	server_start(&w.s, w.h.dom0);
+	spec.dir = w.h.dir;
+	assert_int_equal(sr_fleet_new(&spec, &w.fleet), 0);
+	server_look(&w.s, &before);
+	attach(&w, 0, 1);
+	exercise(&w, 0, 1, 2);
+	server_look(&w.s, &l);
+	assert_true(l.guest_memory - before.guest_memory < 32u << 20);
+	detach(&w, 0, 1, SR_FLEET_GUEST_FIRST);
+	world_stop(&w);
+}
+
 /* No guest may use up the handles that the others' disks need. */
 static void test_persistent_limit(void **state)
 {
@@ -346,9 +372,8 @@ static void test_persistent_limit(void **state)
 	assert_int_equal(sr_gntshr_share(gs, 0, PAGES, true, refs, &pages), 0);
 	assert_int_equal(sr_gnttab_open(back, &gt), 0);
 	for (unsigned i = 0; i < maps; i++)
-		assert_int_equal(sr_gnttab_map(gt, domid, refs, PAGES, PROT_READ | PROT_WRITE,
-					       &mapped[i]),
-				 0);
+		assert_int_equal(
+		    sr_gnttab_map(gt, domid, refs, PAGES, PROT_READ | PROT_WRITE, &mapped[i]), 0);
 	for (unsigned i = 0; i < maps; i++)
 		assert_int_equal(sr_gnttab_unmap(gt, mapped[i], PAGES), 0);
 	sr_gnttab_close(gt);
@@ -365,6 +390,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_life),
 		cmocka_unit_test(test_memory_null),
 		cmocka_unit_test(test_memory_file),
+		cmocka_unit_test(test_large_guest),
 		cmocka_unit_test(test_persistent_limit),
 	};
 	int status;

@@ -3,49 +3,75 @@
 
 void sr_uring_buffers_init(struct uring_queue *queue)
 {
-	queue->buffers.usable =
-	    io_uring_register_buffers_sparse(&queue->ring, URING_BUFFER_SLOTS) == 0;
+	queue->buffers.usable = io_uring_register_buffers_sparse(&queue->ring, URING_WINDOWS) == 0;
 }
 
-int sr_uring_buffers_find(struct uring_buffers *buffers, const void *base, size_t len)
+static bool holds(const struct iovec *whole, uintptr_t at, size_t len)
 {
-	uintptr_t at = (uintptr_t)base;
+	uintptr_t first = (uintptr_t)whole->iov_base;
+
+	return at >= first && len <= whole->iov_len && at - first <= whole->iov_len - len;
+}
+
+/* The window in which [at, at + len) lies, of the region in which it does. */
+static bool window_of(const struct uring_buffers *buffers, uintptr_t at, size_t len,
+		      struct iovec *window)
+{
+	for (unsigned i = 0; i < URING_REGIONS; i++) {
+		const struct iovec *region = &buffers->regions[i];
+		uintptr_t first = (uintptr_t)region->iov_base;
+		size_t offset, left;
+
+		if (!holds(region, at, len))
+			continue;
+		offset = (at - first) & ~(size_t)(URING_WINDOW - 1);
+		left = region->iov_len - offset;
+		window->iov_base = (uint8_t *)region->iov_base + offset;
+		window->iov_len = left < URING_WINDOW ? left : URING_WINDOW;
+		return holds(window, at, len);
+	}
+	return false;
+}
+
+/*
+ * Nobody is told where it fails, for want of RLIMIT_MEMLOCK or because the memory is of a kind that
+ * can't be pinned: the requests work all the same, and it is not tried again.
+ */
+static int add_window(struct uring_queue *queue, uintptr_t at, size_t len)
+{
+	struct uring_buffers *buffers = &queue->buffers;
+	struct iovec window;
+	unsigned i = 0;
+
+	while (i < URING_WINDOWS && buffers->windows[i].iov_len)
+		i++;
+	if (i == URING_WINDOWS || !window_of(buffers, at, len, &window))
+		return -1;
+	if (io_uring_register_buffers_update_tag(&queue->ring, i, &window, NULL, 1) < 0) {
+		buffers->usable = false;
+		return -1;
+	}
+	buffers->windows[i] = window;
+	if (i >= buffers->used)
+		buffers->used = i + 1;
+	buffers->hint = i;
+	return (int)i;
+}
+
+int sr_uring_buffers_find(struct uring_queue *queue, const void *base, size_t len)
+{
+	struct uring_buffers *buffers = &queue->buffers;
 
 	for (unsigned n = 0, i = buffers->hint; n < buffers->used; n++) {
-		uintptr_t first = (uintptr_t)buffers->slots[i].iov_base;
-
-		if (at >= first && len <= buffers->slots[i].iov_len &&
-		    at - first <= buffers->slots[i].iov_len - len) {
+		if (holds(&buffers->windows[i], (uintptr_t)base, len)) {
 			buffers->hint = i;
 			return (int)i;
 		}
 		i = i + 1 < buffers->used ? i + 1 : 0;
 	}
-	return -1;
+	return buffers->usable ? add_window(queue, (uintptr_t)base, len) : -1;
 }
 
-static int add_slot(struct uring_queue *queue, uint8_t *base, size_t len)
-{
-	struct uring_buffers *buffers = &queue->buffers;
-	struct iovec iov = { base, len };
-	unsigned i = 0;
-
-	while (i < URING_BUFFER_SLOTS && buffers->slots[i].iov_len)
-		i++;
-	if (i == URING_BUFFER_SLOTS)
-		return -ENOSPC;
-	if (io_uring_register_buffers_update_tag(&queue->ring, i, &iov, NULL, 1) < 0)
-		return -ENOMEM;
-	buffers->slots[i] = iov;
-	if (i >= buffers->used)
-		buffers->used = i + 1;
-	return 0;
-}
-
-/*
- * Nobody is told where it fails, for want of RLIMIT_MEMLOCK or because the memory is of a kind that
- * can't be pinned: the requests work all the same.
- */
 void sr_uring_memory_add(void *arg, void *base, size_t len)
 {
 	struct uring_queue *queue = arg;
@@ -53,32 +79,35 @@ void sr_uring_memory_add(void *arg, void *base, size_t len)
 	if (queue->aio)
 		return;
 	sr_uring_start(queue);
-	if (!queue->buffers.usable || len < URING_BUFFER_MIN)
+	if (len < URING_REGION_MIN)
 		return;
-	for (size_t at = 0; at < len; at += URING_BUFFER_MAX) {
-		size_t part = len - at < URING_BUFFER_MAX ? len - at : URING_BUFFER_MAX;
-
-		if (add_slot(queue, (uint8_t *)base + at, part))
-			break;
-	}
+	for (unsigned i = 0; i < URING_REGIONS; i++)
+		if (!queue->buffers.regions[i].iov_len) {
+			queue->buffers.regions[i] = (struct iovec){ base, len };
+			return;
+		}
 }
 
 void sr_uring_memory_remove(void *arg, void *base, size_t len)
 {
 	struct uring_queue *queue = arg;
 	struct uring_buffers *buffers = &queue->buffers;
-	uintptr_t first = (uintptr_t)base;
+	const struct iovec region = { base, len };
 	struct iovec none = { NULL, 0 };
 
+	for (unsigned i = 0; i < URING_REGIONS; i++)
+		if (buffers->regions[i].iov_base == base && buffers->regions[i].iov_len == len)
+			buffers->regions[i] = none;
 	for (unsigned i = 0; i < buffers->used; i++) {
-		uintptr_t at = (uintptr_t)buffers->slots[i].iov_base;
+		const struct iovec *window = &buffers->windows[i];
 
-		if (!buffers->slots[i].iov_len || at < first || at - first >= len)
+		if (!window->iov_len ||
+		    !holds(&region, (uintptr_t)window->iov_base, window->iov_len))
 			continue;
 		io_uring_register_buffers_update_tag(&queue->ring, i, &none, NULL, 1);
-		buffers->slots[i] = none;
+		buffers->windows[i] = none;
 	}
-	while (buffers->used && !buffers->slots[buffers->used - 1].iov_len)
+	while (buffers->used && !buffers->windows[buffers->used - 1].iov_len)
 		buffers->used--;
 	buffers->hint = 0;
 }

@@ -146,7 +146,7 @@ static void prepare_transfer(struct uring_queue *queue, struct io_uring_sqe *sqe
 				 queue->disk->file.fd, req->iov, req->iov_count, req->offset);
 		return;
 	}
-	slot = sr_uring_buffers_find(&queue->buffers, piece.iov_base, piece.iov_len);
+	slot = sr_uring_buffers_find(queue, piece.iov_base, piece.iov_len);
 	if (slot >= 0)
 		op = write ? IORING_OP_WRITE_FIXED : IORING_OP_READ_FIXED;
 	io_uring_prep_rw(op, sqe, queue->disk->file.fd, piece.iov_base, (unsigned)piece.iov_len,

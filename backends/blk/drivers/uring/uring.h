@@ -17,17 +17,21 @@ struct uring_disk {
 };
 
 /*
- * Registered memory: the kernel looks up and pins its pages once instead of at every request. A
- * region takes one slot for each GiB, the most the kernel allows.
+ * Registered memory: the kernel looks up and pins its pages once instead of at every request. What
+ * the engine tells of is all of a guest's memory, and to register that would fill it with pages and
+ * cost 16 bytes for each of them, on each queue. So it is done in windows, when a request first
+ * uses one; a guest's requests keep to the same few. Beyond these, requests do without.
  */
-#define URING_BUFFER_SLOTS 64u
-#define URING_BUFFER_MAX   (UINT64_C(1) << 30)
-#define URING_BUFFER_MIN   (UINT64_C(64) << 10) /* a smaller one costs more to find than it saves */
+#define URING_WINDOW     (UINT64_C(2) << 20)
+#define URING_WINDOWS    16u
+#define URING_REGIONS    4u
+#define URING_REGION_MIN (UINT64_C(64) << 10) /* a smaller one costs more to find than it saves */
 
 struct uring_buffers {
-	struct iovec slots[URING_BUFFER_SLOTS]; /* iov_len 0: free */
-	unsigned used;                          /* slots from 0 that may be in use */
-	unsigned hint;                          /* the slot that was found last */
+	struct iovec windows[URING_WINDOWS]; /* iov_len 0: free */
+	struct iovec regions[URING_REGIONS]; /* what windows may lie in; iov_len 0: free */
+	unsigned used;                       /* windows from 0 that may be in use */
+	unsigned hint;                       /* the window that was found last */
 	bool usable;
 };
 
@@ -67,7 +71,8 @@ void sr_uring_start(struct uring_queue *queue);
 /* The table of registered buffers; without one every request brings its memory along. */
 void sr_uring_buffers_init(struct uring_queue *queue);
 
-/* The slot that holds all of [base, base + len), or -1. */
-int sr_uring_buffers_find(struct uring_buffers *buffers, const void *base, size_t len);
+/* The slot of the window that holds all of [base, base + len), registered if it has to be, or -1.
+ */
+int sr_uring_buffers_find(struct uring_queue *queue, const void *base, size_t len);
 
 #endif

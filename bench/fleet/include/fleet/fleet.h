@@ -16,7 +16,7 @@ struct sr_control;
 struct sr_fleet;
 
 struct sr_fleet_spec {
-	const char *dir;      /* the machine's */
+	const char *dir; /* the machine's */
 	unsigned guests;
 	unsigned disks;       /* of each guest, at most 16 */
 	uint64_t guest_pages; /* memory of each guest */
