@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+#ifndef FUZZ_BLK_H
+#define FUZZ_BLK_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* libFuzzer's entry, so that the same inputs run with it and without. */
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#endif
