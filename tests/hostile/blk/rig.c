@@ -327,7 +327,8 @@ void rig_end(uint16_t domid)
 
 	rig_others_go_on();
 	if (domid) {
-		if (!sr_control_info(rig.control, domid, &info))
+		if (!sr_control_info(rig.control, domid, &info) &&
+		    info.status == SR_DOMAIN_RUNNING)
 			rig_kill(domid);
 		detach_vbd(domid);
 	}
