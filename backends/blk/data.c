@@ -61,24 +61,44 @@ void sr_data_forget(struct sr_blkq *q)
 	wake_starved(t);
 }
 
+/*
+ * A queue may hold as much as there would be left for the others, and one request's worth in any
+ * case. So one guest whose disk hangs takes half of it and no more, the next one half of the rest.
+ * Who has reached its share isn't starved: it goes on when a request of its own is done.
+ */
+static bool within_share(unsigned held, unsigned wanted, unsigned left)
+{
+	return held == 0 || held + 2 * wanted <= left;
+}
+
 static int get_bounce(struct sr_blkq *q, struct sr_io *io, unsigned pages)
 {
+	struct sr_bounce *b = &q->thread->memory.bounce;
+
+	if (!within_share(q->bounce_held, pages, b->free))
+		return -EAGAIN;
 	if (!may_take_memory(q))
-		io->bounce = sr_bounce_get(&q->thread->memory.bounce, pages);
+		io->bounce = sr_bounce_get(b, pages);
 	if (!io->bounce)
 		return starve(q);
 	io->bounce_pages = (uint16_t)pages;
+	q->bounce_held += pages;
 	return 0;
 }
 
 static int get_big(struct sr_blkq *q, struct sr_io *io)
 {
+	struct sr_memory *m = &q->thread->memory;
+
+	if (!within_share(q->bigs_held, 1, m->big_count))
+		return -EAGAIN;
 	if (!may_take_memory(q))
-		io->big = sr_memory_big_get(&q->thread->memory);
+		io->big = sr_memory_big_get(m);
 	if (!io->big)
 		return starve(q);
 	io->pages = io->big->pages;
 	io->iov = io->big->iov;
+	q->bigs_held++;
 	return 0;
 }
 
@@ -323,10 +343,14 @@ void sr_data_put(struct sr_blkq *q, struct sr_io *io)
 		put_pages(q, io);
 	if (!io->bounce && !io->big)
 		return;
-	if (io->bounce)
+	if (io->bounce) {
 		sr_bounce_put(&m->bounce, io->bounce, io->bounce_pages);
-	if (io->big)
+		q->bounce_held -= io->bounce_pages;
+	}
+	if (io->big) {
 		sr_memory_big_put(m, io->big);
+		q->bigs_held--;
+	}
 	io->bounce = NULL;
 	io->big = NULL;
 	wake_starved(q->thread);

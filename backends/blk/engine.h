@@ -139,10 +139,11 @@ struct sr_blkq {
 	struct sr_io *barrier;      /* the one that is executing */
 	unsigned executing;         /* started and not finished */
 	unsigned with_driver;
-	unsigned rmw_count; /* executing ones */
-	bool kick, busy;    /* the driver has to be kicked; has had no room */
-	bool any_memory;    /* guest pages suit the driver as they are */
-	bool paused;        /* until sr_blkq_start() */
+	unsigned rmw_count;              /* executing ones */
+	unsigned bounce_held, bigs_held; /* of the thread's memory: pages, and descriptors */
+	bool kick, busy;                 /* the driver has to be kicked; has had no room */
+	bool any_memory;                 /* guest pages suit the driver as they are */
+	bool paused;                     /* until sr_blkq_start() */
 	bool broken, stopping, drain, copying;
 	bool is_starved;
 	bool notify_always; /* the next batch: an event may have been lost */

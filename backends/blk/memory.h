@@ -18,8 +18,8 @@
 #include <xen/io/blkif.h>
 
 #define SR_MAX_SEGMENTS 256u /* of an indirect request */
-#define SR_BOUNCE_PAGES 1024u
-#define SR_BIGS         64u
+#define SR_BOUNCE_PAGES 2048u
+#define SR_BIGS         128u
 
 /* Of a request with more than BLKIF_MAX_SEGMENTS_PER_REQUEST segments. */
 struct sr_big {

@@ -207,7 +207,7 @@ int sr_hostile_write_nodes(struct sr_hostile *h)
 	if (!rc)
 		rc = sr_hostile_set(h, "protocol", sr_blkif_abi_name(h->abi));
 	if (!rc)
-		rc = sr_hostile_set(h, "feature-persistent", "0");
+		rc = sr_hostile_set(h, "feature-persistent", h->persistent ? "1" : "0");
 	if (!rc)
 		rc = sr_hostile_set(h, "multi-queue-num-queues", NULL);
 	if (h->order == 0) {

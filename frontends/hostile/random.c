@@ -147,6 +147,7 @@ static void connect(struct dice *d)
 	unsigned order = below(d, 3);
 
 	stop_flipping(d);
+	d->h->persistent = below(d, 2);
 	if (sr_hostile_reset(d->h, PATIENCE_MS))
 		return;
 	if (below(d, 3)) {

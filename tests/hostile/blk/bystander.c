@@ -11,7 +11,8 @@
 #include <blkfront/blkfront.h>
 #include <hypervisor.h>
 
-enum { BYTES = 16384, ROUNDS = 3 };
+/* More segments than a plain request has, so that it needs what indirect ones need. */
+enum { BYTES = 65536, ROUNDS = 3 };
 
 struct bystander {
 	struct sr_hypervisor *hv;

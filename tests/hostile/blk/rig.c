@@ -216,7 +216,7 @@ static void detach_vbd(uint16_t domid)
 
 uint16_t rig_guest(const char *params, const char *mode)
 {
-	struct sr_domain_spec spec = { .kind = SR_KIND_GUEST, .pages = 1024, .vcpus = 1 };
+	struct sr_domain_spec spec = { .kind = SR_KIND_GUEST, .pages = 4096, .vcpus = 1 };
 	char name[32];
 	uint16_t domid;
 
@@ -327,8 +327,7 @@ void rig_end(uint16_t domid)
 
 	rig_others_go_on();
 	if (domid) {
-		if (!sr_control_info(rig.control, domid, &info) &&
-		    info.status == SR_DOMAIN_RUNNING)
+		if (!sr_control_info(rig.control, domid, &info) && info.status == SR_DOMAIN_RUNNING)
 			rig_kill(domid);
 		detach_vbd(domid);
 	}
@@ -436,7 +435,9 @@ static int start_back(void)
 {
 	/* SR_HOSTILE_LOG=1 shows the backend's log. */
 	bool show = getenv("SR_HOSTILE_LOG") != NULL;
-	struct sr_blkback_options options = { .threads = 1, .log = show ? &rig.log : NULL };
+	struct sr_blkback_options options = { .threads = 1,
+					      .max_queues = 4,
+					      .log = show ? &rig.log : NULL };
 	char error[256];
 	int rc;
 
@@ -461,7 +462,10 @@ int rig_start(void **state)
 	snprintf(rig.dir, sizeof(rig.dir), "/tmp/sr-hostile-XXXXXX");
 	if (!mkdtemp(rig.dir))
 		return -1;
-	snprintf(address, sizeof(address), "embedded:%s", rig.dir);
+	/* SR_HOSTILE_STRICT=1: each map with a protection of its own, so that a use of what has
+	 * been unmapped, or a write to what is read-only, is a fault. */
+	snprintf(address, sizeof(address), "embedded%s:%s",
+		 getenv("SR_HOSTILE_STRICT") ? "-strict" : "", rig.dir);
 	rc = sr_machine_new(&opts, &rig.machine);
 	if (!rc)
 		rc = -pthread_create(&rig.machine_thread, NULL, run_machine, NULL);

@@ -38,7 +38,7 @@ static void put_requests(struct sr_hostile *h)
 	for (unsigned i = 0; i < 30; i++) {
 		struct sr_blkif_request req =
 		    i % 3 ? sr_hostile_request(h, BLKIF_OP_READ + i % 2, i, 1 + i % 11)
-			  : sr_hostile_indirect(h, BLKIF_OP_READ + i % 2, i, 100);
+			  : sr_hostile_indirect(h, BLKIF_OP_READ + i % 2, i, 50);
 
 		sr_hostile_put(h, &req);
 	}

@@ -19,11 +19,12 @@ struct fixture {
 	struct sr_hostile h;
 };
 
-static void start(struct fixture *f, const char *mode, enum sr_blkif_abi abi)
+static void start(struct fixture *f, const char *mode, enum sr_blkif_abi abi, bool persistent)
 {
 	rig_begin();
 	f->domid = rig_guest(RIG_RAM, mode);
 	rig_open(f->domid, &f->h);
+	f->h.persistent = persistent;
 	assert_int_equal(sr_hostile_connect(&f->h, 0, abi, RIG_TIMEOUT_MS), 0);
 }
 
@@ -31,7 +32,7 @@ static int setup(void **state)
 {
 	static struct fixture f;
 
-	start(&f, "w", SR_BLKIF_ABI_NATIVE);
+	start(&f, "w", SR_BLKIF_ABI_NATIVE, false);
 	*state = &f;
 	return 0;
 }
@@ -40,7 +41,16 @@ static int setup_x86_32(void **state)
 {
 	static struct fixture f;
 
-	start(&f, "w", SR_BLKIF_ABI_X86_32);
+	start(&f, "w", SR_BLKIF_ABI_X86_32, false);
+	*state = &f;
+	return 0;
+}
+
+static int setup_persistent(void **state)
+{
+	static struct fixture f;
+
+	start(&f, "w", SR_BLKIF_ABI_NATIVE, true);
 	*state = &f;
 	return 0;
 }
@@ -49,7 +59,7 @@ static int setup_read_only(void **state)
 {
 	static struct fixture f;
 
-	start(&f, "r", SR_BLKIF_ABI_NATIVE);
+	start(&f, "r", SR_BLKIF_ABI_NATIVE, false);
 	*state = &f;
 	return 0;
 }
@@ -337,6 +347,49 @@ static void same_id_again_and_again(void **state)
 	rig_io_works(h);
 }
 
+/* More pages than the backend keeps: it lets go of the oldest, and the guest gets none back early.
+ */
+static void more_persistent_grants_than_are_kept(void **state)
+{
+	enum { PAGES = 1056 + 200, EACH = 11 };
+	struct fixture *f = *state;
+	struct sr_hostile *h = &f->h;
+	uint32_t refs[PAGES];
+	void *pages;
+
+	assert_int_equal(sr_gntshr_share(h->gs, 0, PAGES, true, refs, &pages), 0);
+	for (unsigned i = 0; i + EACH <= PAGES; i += EACH) {
+		struct sr_blkif_request req = sr_hostile_request(h, BLKIF_OP_READ, 0, EACH);
+
+		for (unsigned k = 0; k < EACH; k++)
+			req.segs[k].gref = refs[i + k];
+		succeeds(h, req);
+	}
+	assert_true(rig_mapped(f->domid) <= 1056 + 1);
+	assert_int_equal(sr_gntshr_unshare(h->gs, pages, PAGES), -EBUSY);
+	rig_io_works(h);
+	assert_int_equal(sr_hostile_reset(h, RIG_TIMEOUT_MS), 0);
+	assert_int_equal(rig_mapped(f->domid), 0);
+	assert_int_equal(sr_gntshr_unshare(h->gs, pages, PAGES), 0);
+}
+
+/* A page that is kept mapped for writing was granted for it; this one never is. */
+static void persistent_page_granted_for_reading_only(void **state)
+{
+	struct sr_hostile *h = &((struct fixture *)*state)->h;
+	struct sr_blkif_request req;
+
+	for (unsigned i = 0; i < 3; i++) {
+		memset(h->readonly, 0x77, SR_PAGE_SIZE);
+		req = sr_hostile_request(h, BLKIF_OP_READ, 0, 1);
+		req.segs[0].gref = h->readonly_ref;
+		fails(h, req);
+		for (unsigned k = 0; k < SR_PAGE_SIZE; k++)
+			assert_int_equal(h->readonly[k], 0x77);
+	}
+	rig_io_works(h);
+}
+
 static void writes_to_a_read_only_disk(void **state)
 {
 	struct sr_hostile *h = &((struct fixture *)*state)->h;
@@ -354,6 +407,10 @@ static void writes_to_a_read_only_disk(void **state)
 }
 
 #define CASE(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define CASE_PERSISTENT(name)                                                                      \
+	{                                                                                          \
+#name "_persistent", name, setup_persistent, teardown, NULL                        \
+	}
 #define CASE_32(name)                                                                              \
 	{                                                                                          \
 #name "_x86_32", name, setup_x86_32, teardown, NULL                                \
@@ -382,6 +439,14 @@ int main(void)
 		CASE(ring_as_buffer),
 		CASE(one_page_in_every_segment),
 		CASE(same_id_again_and_again),
+		CASE_PERSISTENT(sectors_out_of_the_page),
+		CASE_PERSISTENT(beyond_the_end),
+		CASE_PERSISTENT(bad_segments_in_an_indirect_page),
+		CASE_PERSISTENT(bad_references),
+		CASE_PERSISTENT(ring_as_buffer),
+		CASE_PERSISTENT(one_page_in_every_segment),
+		CASE_PERSISTENT(more_persistent_grants_than_are_kept),
+		CASE_PERSISTENT(persistent_page_granted_for_reading_only),
 		cmocka_unit_test_setup_teardown(writes_to_a_read_only_disk, setup_read_only,
 						teardown),
 	};

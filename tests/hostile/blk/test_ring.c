@@ -268,6 +268,35 @@ static void end_access_to_data_in_use(void **state)
 	}
 }
 
+/*
+ * A full ring on a disk that answers nothing takes what memory the thread has for such requests,
+ * but not all of it: the others' disks are well, and need some too.
+ */
+static void full_ring_on_a_disk_that_hangs(void **state)
+{
+	struct fixture *f = *state;
+	struct blkif_response rsp;
+
+	assert_int_equal(sr_hostile_reset(&f->h, RIG_TIMEOUT_MS), 0);
+	assert_int_equal(sr_hostile_connect(&f->h, 4, SR_BLKIF_ABI_NATIVE, RIG_TIMEOUT_MS), 0);
+	for (unsigned i = 0; i < 512; i++) {
+		struct sr_blkif_request req =
+		    sr_hostile_indirect(&f->h, i % 2, i, i % 3 ? 13 : 256);
+
+		sr_hostile_put(&f->h, &req);
+	}
+	assert_int_equal(sr_hostile_kick(&f->h), 0);
+	rig_await_held(3);
+	for (unsigned i = 0; i < 5; i++)
+		rig_others_go_on();
+	rig_release();
+	for (unsigned i = 0; i < 512; i++) {
+		assert_int_equal(sr_hostile_response(&f->h, RIG_TIMEOUT_MS, &rsp), 0);
+		assert_int_equal(rsp.status, BLKIF_RSP_OKAY);
+	}
+	rig_io_works(&f->h);
+}
+
 static void storm_of_events(void **state)
 {
 	struct fixture *f = *state;
@@ -306,6 +335,7 @@ int main(void)
 		CASE(indices_change_all_the_time),
 		CASE(end_access_to_the_ring),
 		CASE_HELD(end_access_to_data_in_use),
+		CASE_HELD(full_ring_on_a_disk_that_hangs),
 		CASE(storm_of_events),
 		CASE(port_closed_under_the_backend),
 	};

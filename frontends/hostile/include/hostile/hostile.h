@@ -37,7 +37,8 @@ struct sr_hostile {
 	char back[128];
 	unsigned order; /* of the ring, once there is one */
 	enum sr_blkif_abi abi;
-	uint8_t *ring; /* its pages, or NULL */
+	bool persistent; /* what the honest nodes say of persistent grants */
+	uint8_t *ring;   /* its pages, or NULL */
 	uint32_t ring_refs[1u << SR_BLKIF_MAX_RING_ORDER];
 	uint32_t port; /* 0: none */
 	struct sr_blkif_front io;
