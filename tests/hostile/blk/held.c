@@ -29,26 +29,33 @@ static struct {
 
 static void held_close(void *disk)
 {
+	pthread_mutex_lock(&held.lock);
 	close(held.fd);
 	held.fd = -1;
 	free(held.bytes);
 	held.bytes = NULL;
+	pthread_mutex_unlock(&held.lock);
 }
 
 static int held_open(const struct sr_blk_open *args, void **disk, struct sr_blk_info *info)
 {
-	*info = (struct sr_blk_info){ .size = BYTES, .logical_block_size = 512, .flush = true };
-	held.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (held.fd < 0)
-		return -errno;
-	held.bytes = calloc(1, BYTES);
-	if (!held.bytes) {
-		held_close(&held);
+	uint8_t *bytes = calloc(1, BYTES);
+	int fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	if (!bytes || fd < 0) {
+		free(bytes);
+		if (fd >= 0)
+			close(fd);
 		return -ENOMEM;
 	}
 	if (held.on_open)
 		held.on_open(held.on_open_arg);
 	held.on_open = NULL;
+	*info = (struct sr_blk_info){ .size = BYTES, .logical_block_size = 512, .flush = true };
+	pthread_mutex_lock(&held.lock);
+	held.fd = fd;
+	held.bytes = bytes;
+	pthread_mutex_unlock(&held.lock);
 	*disk = &held;
 	return 0;
 }
