@@ -46,7 +46,7 @@ def read_result(path):
     job = json.loads(text[text.index("{"):])["jobs"][0]
     if job["error"]:
         raise Failed(f"fio ended with error {job['error']}")
-    side = job["read"] if job["read"]["total_ios"] else job["write"]
+    side = next((job[s] for s in ("read", "write", "trim") if job[s]["total_ios"]), job["read"])
     percentiles = side["clat_ns"].get("percentile", {})
     if not side["total_ios"]:
         raise Failed("fio did no I/O")

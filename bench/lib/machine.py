@@ -13,6 +13,7 @@ class Machine:
     """`with Machine(build, cpu) as machine:` starts both and leaves nothing behind."""
 
     def __init__(self, build, backend_cpu, mode="adaptive"):
+        """backend_cpu: where the queue thread runs, None: anywhere."""
         self.build = os.path.abspath(build)
         self.name = f"bench-{os.getpid()}"
         self.backend_cpu = backend_cpu
@@ -23,10 +24,10 @@ class Machine:
     def path(self, name):
         return os.path.join(self.work.name, name)
 
-    def splitring(self, *args, check=True):
+    def splitring(self, *args, check=True, timeout=60):
         """Runs the operator's command on this machine; gives what it prints."""
         command = [f"{self.build}/tools/splitring", "-m", self.name, *args]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=timeout, check=False)
         if check and done.returncode:
             raise fio.Failed(done.stderr.strip() or f"splitring {args[0]} failed")
         return done.stdout
@@ -41,9 +42,10 @@ class Machine:
         return self
 
     def start_daemon(self):
+        pin = [] if self.backend_cpu is None else ["--cpus", str(self.backend_cpu)]
         self.daemon = subprocess.Popen(
             [f"{self.build}/tools/splitringd", "--hypervisor", self.address(),
-             "--threads", "1", "--cpus", str(self.backend_cpu), "--mode", self.mode,
+             "--threads", "1", "--mode", self.mode, *pin,
              "--pidfile", self.path("splitringd.pid"), "--log", self.path("splitringd.log")],
             stdin=subprocess.DEVNULL)
         deadline = time.monotonic() + 20
@@ -53,10 +55,13 @@ class Machine:
                     raise fio.Failed(f"splitringd did not start: {log.read()[-400:]}")
             time.sleep(0.02)
 
-    def info(self):
+    def info(self, part="daemon"):
         """The daemon's totals, or None while it does not answer."""
         text = self.splitring("info", "--json", check=False)
-        return (json.loads(text) if text.strip() else {}).get("daemon")
+        return (json.loads(text) if text.strip() else {}).get(part)
+
+    def machine_info(self):
+        return self.info("machine")
 
     def address(self):
         return f"embedded:/run/splitring/{self.name}"
@@ -77,9 +82,9 @@ class Machine:
         self.splitring("machine", "stop", self.name, check=False)
         self.work.cleanup()
 
-    def run_guest(self, target, args, timeout=120, vdev="xvda"):
+    def run_guest(self, target, args, timeout=120, filename="xvda"):
         """
-        Creates a guest with one disk and fio as its program, waits for its end, and gives fio's
+        Creates a guest with one disk, xvda, and fio as its program, waits for its end, and gives fio's
         figures with what they cost the backend: cpu_us_per_io, notifications_per_1000.
         """
         name, out = "bench", self.path("fio.json")
@@ -90,19 +95,20 @@ class Machine:
         config = self.path("guest.cfg")
         with open(config, "w", encoding="utf-8") as file:
             file.write(f'name = "{name}"\nmemory = 512\nkernel = "{fio.FIO}"\n'
-                       f'extra = "{" ".join(words)} --filename={vdev} --output={out}"\n'
-                       f'disk = [ "format=raw,vdev={vdev},access=rw,target={target}" ]\n')
+                       f'extra = "{" ".join(words)} --filename={filename} --output={out}"\n'
+                       f'disk = [ "format=raw,vdev=xvda,access=rw,target={target}" ]\n')
         before, cpu = self.info(), fio.cpu_seconds(self.worker())
-        self.splitring("create", config)
-        deadline = time.monotonic() + timeout
-        while any(d["name"] == name for d in json.loads(self.splitring("list", "--json"))):
-            if time.monotonic() > deadline:
-                self.splitring("destroy", name, check=False)
-                raise fio.Failed(f"the guest did not end within {timeout} s")
-            time.sleep(0.05)
+        try:
+            # -c follows the guest's console until the guest ends.
+            self.splitring("create", "-c", config, timeout=timeout)
+        except subprocess.TimeoutExpired as late:
+            self.splitring("destroy", name, check=False)
+            raise fio.Failed(f"the guest did not end within {timeout} s") from late
+        except fio.Failed as failure:
+            raise fio.Failed(f"{failure}; its console: {self.console()}") from failure
         cpu, after = fio.cpu_seconds(self.worker()) - cpu, self.info()
         if not os.path.exists(out):
-            raise fio.Failed(f"the guest's fio wrote no result; its console: {self.console(name)}")
+            raise fio.Failed(f"the guest's fio wrote no result; its console: {self.console()}")
         result = fio.read_result(out)
         requests = after["requests"] - before["requests"]
         if requests <= 0:
@@ -113,6 +119,10 @@ class Machine:
         result["notifications_per_1000"] = notifications * 1000 / requests
         return result
 
-    def console(self, name):
-        text = self.splitring("console", name, check=False).strip()
-        return text[-400:] or "empty"
+    def console(self):
+        """The end of what the last guest printed."""
+        try:
+            with open(self.path("console"), encoding="utf-8") as file:
+                return file.read().strip()[-600:] or "empty"
+        except FileNotFoundError:
+            return "none"
