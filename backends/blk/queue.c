@@ -52,7 +52,6 @@ static struct sr_io *new_io(struct sr_blkq *q, unsigned slot, uint64_t now)
 static unsigned take(struct sr_blkq *q, uint64_t now)
 {
 	struct sr_ledger *j = &q->ledger;
-	const struct sr_blkif_layout *layout = &j->back.layout;
 	int pending = sr_ring_back_pending(&j->back.ring);
 	uint32_t n = (uint32_t)pending;
 
@@ -63,14 +62,14 @@ static unsigned take(struct sr_blkq *q, uint64_t now)
 	}
 	if (n > SR_TAKE)
 		n = SR_TAKE;
-	sr_blkif_back_prefetch(&j->back, n < SR_AHEAD ? n : SR_AHEAD);
+	sr_blkif_back_prefetch(&j->back, 0, n < SR_AHEAD ? n : SR_AHEAD);
 	for (uint32_t i = 0; i < n; i++) {
 		/* What is published is never more than there are free slots, see pending(). */
 		unsigned slot = q->free_slots[--q->free_count];
 		const struct sr_blkif_request *req;
 
 		if (i + SR_AHEAD < n)
-			sr_blkif_prefetch(layout, j->back.ring.req_cons + SR_AHEAD, 1);
+			sr_blkif_back_prefetch(&j->back, SR_AHEAD, 1);
 		new_io(q, slot, now);
 		req = sr_ledger_take(j, slot);
 		if (q->persistent.limit && req->nr_segments)

@@ -336,19 +336,6 @@ static inline size_t sr_blkif_slot_offset(const struct sr_blkif_layout *l, uint3
 	return (size_t)(i & l->mask) * l->slot_size;
 }
 
-/* Asks for the slots of `count` indices from `first`: what a request of one segment needs of them.
- */
-static inline void sr_blkif_prefetch(const struct sr_blkif_layout *l, uint32_t first,
-				     uint32_t count)
-{
-	for (uint32_t i = 0; i < count; i++) {
-		const uint8_t *slot = l->slots + sr_blkif_slot_offset(l, first + i);
-
-		__builtin_prefetch(slot);
-		__builtin_prefetch(slot + l->id_offset + 16);
-	}
-}
-
 static inline int sr_blkif_layout_init(struct sr_blkif_layout *l, void *pages, unsigned order,
 				       enum sr_blkif_abi abi)
 {
@@ -379,11 +366,22 @@ static inline int sr_blkif_back_attach(struct sr_blkif_back *b, void *pages, uns
 	return sr_ring_back_attach(&b->ring, pages, b->layout.mask + 1, rsp_prod, req_cons);
 }
 
-/* Prefetches up to `count` of the next requests. To be used for what pending() has promised only.
+/*
+ * Prefetches `count` requests from the one that is `ahead` of the next, as far as one segment each
+ * goes. To be used for what pending() has promised only: the front still writes the slots behind
+ * that.
  */
-static inline void sr_blkif_back_prefetch(const struct sr_blkif_back *b, uint32_t count)
+static inline void sr_blkif_back_prefetch(const struct sr_blkif_back *b, uint32_t ahead,
+					  uint32_t count)
 {
-	sr_blkif_prefetch(&b->layout, b->ring.req_cons, count);
+	uint32_t first = b->ring.req_cons + ahead;
+
+	for (uint32_t i = first; i != first + count; i++) {
+		uint8_t *slot = b->layout.slots + sr_blkif_slot_offset(&b->layout, i);
+
+		sr_ring_prefetch_write(slot); /* a response will stand there */
+		sr_ring_prefetch(slot + b->layout.id_offset + 16);
+	}
 }
 
 /* Takes the next request, which sr_ring_back_pending() must have promised. */
@@ -428,12 +426,19 @@ static inline int sr_blkif_front_init(struct sr_blkif_front *f, void *pages, uns
 	return sr_ring_front_attach(&f->ring, pages, f->layout.mask + 1, 0, 0);
 }
 
-/* Prefetches up to `count` of the next responses. For what pending() has promised only. */
+/*
+ * Prefetches up to `count` of the next responses, to read them and to put new requests of one
+ * segment in their place. For what pending() has promised only.
+ */
 static inline void sr_blkif_front_prefetch(const struct sr_blkif_front *f, uint32_t count)
 {
-	for (uint32_t i = 0; i < count; i++)
-		__builtin_prefetch(f->layout.slots +
-				   sr_blkif_slot_offset(&f->layout, f->ring.rsp_cons + i));
+	for (uint32_t i = 0; i < count; i++) {
+		uint8_t *slot =
+		    f->layout.slots + sr_blkif_slot_offset(&f->layout, f->ring.rsp_cons + i);
+
+		sr_ring_prefetch_write(slot);
+		sr_ring_prefetch_write(slot + f->layout.id_offset + 23);
+	}
 }
 
 /*

@@ -107,7 +107,7 @@ static void back_step(struct input *in, struct sr_blkif_back *b)
 
 	must(count == -EPROTO || (count >= 0 && (uint32_t)count <= b->ring.size));
 	if (count > 0)
-		sr_blkif_back_prefetch(b, (uint32_t)count);
+		sr_blkif_back_prefetch(b, 0, (uint32_t)count);
 	for (int take = byte(in); take > 0 && count > 0; take--, count--) {
 		struct sr_blkif_request req;
 

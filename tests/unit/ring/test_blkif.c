@@ -369,7 +369,7 @@ static void round_trip(const struct abi *a, unsigned order)
 		assert_int_equal(sr_ring_front_free(&f.ring), 0);
 		assert_true(sr_ring_front_publish_and_check(&f.ring) == (round == 0));
 		assert_int_equal(sr_ring_back_pending(&b.ring), size);
-		sr_blkif_back_prefetch(&b, size);
+		sr_blkif_back_prefetch(&b, 0, size);
 		for (uint32_t i = 0; i < size; i++) {
 			struct sr_blkif_request req;
 			uint8_t *slot = pages + a->first_slot + i * a->rw_size;
