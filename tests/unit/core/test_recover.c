@@ -208,7 +208,7 @@ static void step_through(void **state, uint32_t version)
 		free(s);
 		sr_conn_close(f->conn);
 		close_fixture(f);
-		print_message("no ptrace here\n");
+		print_message("# no ptrace here\n");
 		skip();
 	}
 	for (;;) {
@@ -228,7 +228,7 @@ static void step_through(void **state, uint32_t version)
 	}
 	kill(pid, SIGKILL);
 	waitpid(pid, &status, 0);
-	print_message("%u instructions, %u states of the shared memory\n", steps, recovered);
+	print_message("# %u instructions, %u states of the shared memory\n", steps, recovered);
 	/* Were it fewer, the work was not done. */
 	assert_true(recovered > 100);
 	check_clean(f);

@@ -44,7 +44,7 @@ static void assert_fails(void **state, const char *command)
 static void need_tools(void)
 {
 	if (system("command -v xenstore-ls >/dev/null 2>&1") != 0) {
-		print_message("xenstore-utils are not installed\n");
+		print_message("# xenstore-utils are not installed\n");
 		skip();
 	}
 }
