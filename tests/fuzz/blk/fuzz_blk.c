@@ -3,7 +3,7 @@
  * What a guest writes and the backend believes only after a check: its nodes and its requests.
  * Whatever is accepted is within the bounds that the rest of the engine relies on.
  */
-#include "fuzz_blk.h"
+#include "../fuzz.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -4,7 +4,7 @@
  * or within bounds, a request or response stays within its structure, nothing outside of the pages
  * is touched, and an honest request comes through as it was sent.
  */
-#include "fuzz_ring.h"
+#include "../fuzz.h"
 
 #include <stdlib.h>
 #include <string.h>

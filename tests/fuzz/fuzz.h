@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#ifndef FUZZ_BLK_H
-#define FUZZ_BLK_H
+#ifndef SR_FUZZ_H
+#define SR_FUZZ_H
 
 #include <stddef.h>
 #include <stdint.h>

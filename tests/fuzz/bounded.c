@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* A fixed number of random inputs from a fixed seed: the fuzzer's part in every test run. */
-#include "fuzz_ring.h"
+/*
+ * A fixed number (ROUNDS, from the build) of random inputs from a fixed seed: a fuzzer's part in
+ * every test run. For fuzzers whose input has no form of its own.
+ */
+#include "fuzz.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 
-#define ROUNDS    20000u
 #define MAX_INPUT 1024u
 
 int main(void)
