@@ -10,6 +10,7 @@ static const struct sr_provider *const providers[] = {
 	&sr_provider_embedded,
 	&sr_provider_embedded_strict,
 	&sr_provider_faulty,
+	&sr_provider_xen,
 };
 
 int sr_hv_open(const char *address, struct sr_hypervisor **hv)

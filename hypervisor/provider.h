@@ -87,6 +87,7 @@ struct sr_provider {
 extern const struct sr_provider sr_provider_embedded;
 extern const struct sr_provider sr_provider_embedded_strict;
 extern const struct sr_provider sr_provider_faulty;
+extern const struct sr_provider sr_provider_xen;
 
 /* --- what the dispatch offers to providers --------------------------------------------------- */
 

@@ -1,0 +1,106 @@
+/* SPDX-License-Identifier: MIT */
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <xen/xen.h>
+#include <xenstore.h>
+#include <xentoollog.h>
+
+#include "xen_impl.h"
+
+static void say_nothing(struct xentoollog_logger *l, xentoollog_level level, int errnoval,
+			const char *context, const char *format, va_list al)
+{
+}
+
+struct xentoollog_logger *sr_xen_quiet(void)
+{
+	static struct xentoollog_logger quiet = { .vmessage = say_nothing };
+
+	return &quiet;
+}
+
+int sr_xen_open_error(void)
+{
+	switch (errno) {
+	case 0:
+		return -ENOENT;
+	case EACCES:
+		return -EPERM;
+	case ENXIO:
+	case ENODEV:
+		return -ENOENT;
+	default:
+		return -errno;
+	}
+}
+
+static int xen_xenstore(struct sr_hypervisor *hv, struct xs_handle **xs)
+{
+	errno = 0;
+	*xs = xs_open(0);
+	return *xs ? 0 : sr_xen_open_error();
+}
+
+/*
+ * The relative node `domid` is the toolstack's word to each domain. A dom0 whose
+ * xen-init-dom0 has not run lacks it, and nobody else does.
+ */
+static int own_domid(struct xs_handle *xs, uint16_t *domid)
+{
+	unsigned len;
+	char *value = xs_read(xs, XBT_NULL, "domid", &len), *end;
+	unsigned long n;
+
+	*domid = 0;
+	if (!value)
+		return errno == ENOENT ? 0 : -errno;
+	n = strtoul(value, &end, 10);
+	if (end == value || *end || n >= DOMID_FIRST_RESERVED) {
+		free(value);
+		return -EPROTO;
+	}
+	*domid = (uint16_t)n;
+	free(value);
+	return 0;
+}
+
+static void xen_close(struct sr_hypervisor *hv)
+{
+	free(hv);
+}
+
+static const struct sr_hypervisor_ops ops = {
+	.close = xen_close,
+	.xenstore = xen_xenstore,
+	.gnttab_open = sr_xen_gnttab_open,
+	.gntshr_open = sr_xen_gntshr_open,
+	.evtchn_open = sr_xen_evtchn_open,
+};
+
+static int xen_open(const char *rest, struct sr_hypervisor **out)
+{
+	struct sr_hypervisor *hv;
+	struct xs_handle *xs;
+	int err;
+
+	if (*rest)
+		return -EINVAL;
+	hv = calloc(1, sizeof(*hv));
+	if (!hv)
+		return -ENOMEM;
+	hv->ops = &ops;
+	err = xen_xenstore(hv, &xs);
+	if (!err) {
+		err = own_domid(xs, &hv->domid);
+		xs_close(xs);
+	}
+	if (err) {
+		free(hv);
+		return err;
+	}
+	*out = hv;
+	return 0;
+}
+
+const struct sr_provider sr_provider_xen = { .scheme = "xen", .open = xen_open };
