@@ -1,0 +1,243 @@
+"""The images that a host boots: Xen, a kernel, and an initramfs each for dom0 and for guests.
+
+Made from an unpacked release, small, so that a boot takes seconds under emulation: of the release only
+the programs that are named here, the libraries that they need, and modules by name. Nothing is
+compressed, for it is the emulated processor that would have to decompress it.
+"""
+import glob
+import gzip
+import hashlib
+import json
+import lzma
+import os
+import re
+import struct
+import subprocess
+
+from . import stub
+from .cpio import Tree
+from .say import Failed, say
+
+HERE = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+LIBRARIES = ("/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/usr/lib")
+
+XEN_PROGRAMS = ("xl", "xenconsoled", "xen-init-dom0", "xenstored", "libxl-save-helper", "lsevtchn", "xentop")
+XENSTORE = ("", "-ls", "-read", "-write", "-list", "-watch", "-rm", "-chmod")
+FILE_SYSTEM = ("/sbin/mke2fs", "/sbin/e2fsck", "/usr/bin/fio")
+EXT4 = ("crc32c_generic", "ext4")
+DOM0_MODULES = ("xen-evtchn", "xen-gntdev", "xen-gntalloc", "xenfs", "xen-privcmd", "loop", "brd", "null_blk",
+                "xen-blkback", "xen-netback", "bridge", "tun", *EXT4)
+GUEST_MODULES = ("xen-blkfront", "xen-netfront", "xen-evtchn", "xen-gntdev", "xen-gntalloc", *EXT4)
+
+
+def kernel(path):
+    """The ELF file in a bzImage: Xen and xl take it as it is, and nobody has to decompress it."""
+    with open(path, "rb") as file:
+        data = file.read()
+    offset, length = struct.unpack_from("<II", data, 0x248)
+    start = ((data[0x1F1] or 4) + 1) * 512 + offset
+    payload = data[start:start + length]
+    if payload.startswith(b"\xfd7zXZ\0"):
+        return lzma.LZMADecompressor().decompress(payload)
+    if payload.startswith(b"\x28\xb5\x2f\xfd"):
+        # The size of what comes out follows the frame; zstd complains of it after it has done all.
+        return subprocess.run(["zstd", "-dcq"], input=payload, capture_output=True, check=False).stdout
+    raise Failed(f"{path}: compressed in a way that is not known here")
+
+
+class Builder:
+    """Puts files of a release, with what they need, into a tree."""
+
+    def __init__(self, release):
+        self.release = release
+        self.tree = Tree()
+        self.modules = {}
+
+    def library(self, name, runpath):
+        """Where a library lies: in the release, else on this machine (one that only our build has)."""
+        for folder in (*runpath, *LIBRARIES):
+            path = self.release.path(f"{folder}/{name}")
+            if os.path.exists(path):
+                return f"{folder}/{name}", path
+        for folder in (*runpath, *LIBRARIES):
+            if os.path.exists(f"{folder}/{name}"):
+                return f"{folder}/{name}", f"{folder}/{name}"
+        raise Failed(f"library {name} is neither in {self.release.name} nor on this machine")
+
+    def program(self, path, source=None):
+        """A program or library, with its libraries. Without `source` it is the release's."""
+        source = source or self.release.path(path)
+        if not os.path.exists(source):
+            raise Failed(f"{self.release.name} has no {path}")
+        self.tree.file(path, source)
+        text = subprocess.run(["readelf", "-dlW", source], capture_output=True, text=True, check=False).stdout
+        runpath = [p for found in re.findall(r"R(?:UN)?PATH\)\s.*\[(.*)\]", text) for p in found.split(":")]
+        needed = re.findall(r"\(NEEDED\)\s.*\[(.*)\]", text)
+        loader = re.findall(r"interpreter: (.*?)\]", text)
+        for name in needed:
+            target, found = self.library(name, runpath)
+            if stub.wanted(name):
+                self.tree.file(target, stub.make(name, found, os.path.join(self.release.folder, "stubs")))
+            elif not self.tree.has(target):
+                self.program(target, found)
+        for name in loader:
+            self.tree.file(name, self.library(os.path.basename(name), [])[1])
+
+    def busybox(self):
+        self.tree.file("/bin/busybox", self.release.path("/bin/busybox"))
+        names = subprocess.check_output([self.release.path("/bin/busybox"), "--list"], text=True).split()
+        for name in names:
+            if not self.tree.has(f"/bin/{name}"):
+                self.tree.link(f"/bin/{name}", "busybox")
+
+    def find_modules(self):
+        base = self.release.path(f"/lib/modules/{self.release.kernel_version()}")
+        for path in glob.glob(f"{base}/kernel/**/*.ko*", recursive=True):
+            self.modules[os.path.basename(path).split(".")[0].replace("-", "_")] = path
+
+    def module(self, name, order):
+        """A module after those that it needs; `order` gets them as they have to be loaded."""
+        if not self.modules:
+            self.find_modules()
+        name = name.replace("-", "_")
+        path = self.modules.get(name)
+        if not path or name in order:
+            return  # built in, or there already
+        with open(path, "rb") as file:
+            data = file.read()
+        if path.endswith(".xz"):
+            data = lzma.decompress(data)
+        needs = re.search(rb"\0depends=([^\0]*)", data)
+        for other in needs[1].decode().split(",") if needs else []:
+            self.module(other, order)
+        order[name] = [o.replace("-", "_") for o in (needs[1].decode().split(",") if needs else []) if o]
+        self.tree.data(f"/modules/{name}.ko", data)
+
+    def add_modules(self, names):
+        """And what modprobe wants to know of them."""
+        order = {}
+        for name in names:
+            self.module(name, order)
+
+        def all_needed(name):
+            found = []
+            for other in order.get(name, []):
+                found += [o for o in (other, *all_needed(other)) if o in order and o not in found]
+            return found
+
+        folder = f"/lib/modules/{self.release.kernel_version()}"
+        text = "".join(f"/modules/{n}.ko:{''.join(f' /modules/{o}.ko' for o in all_needed(n))}\n" for n in order)
+        self.tree.data(f"{folder}/modules.dep", text)
+        for name in ("alias", "symbols"):
+            self.tree.data(f"{folder}/modules.{name}", "")
+
+    def base(self, init, agent):
+        for path in ("/proc", "/sys", "/run", "/tmp", "/root", "/var/log/xen", "/var/lib/xen", "/var/lib/xenstored",
+                     "/var/lock", "/etc/xen", "/mnt"):
+            self.tree.folder(path)
+        self.tree.link("/var/run", "/run")
+        self.tree.data("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
+        self.tree.data("/etc/group", "root:x:0:\n")
+        self.tree.file("/init", f"{HERE}/{init}")
+        self.program("/bin/agent", agent)
+        self.program("/bin/bash")
+        for path in FILE_SYSTEM:
+            self.program(path)
+        self.tree.link("/sbin/mkfs.ext4", "mke2fs")
+        self.tree.link("/sbin/fsck.ext4", "e2fsck")
+        self.tree.data("/etc/mke2fs.conf", "[defaults]\n\tbase_features = sparse_super,large_file,filetype,"
+                       "resize_inode,dir_index,ext_attr\n\tblocksize = 4096\n\tinode_size = 256\n[fs_types]\n\tsmall = {\n\t}\n"
+                       "\text4 = {\n\t\tfeatures = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,"
+                       "dir_nlink,extra_isize\n\t}\n")
+        # pthread_cancel() opens it by name.
+        self.program(*self.library("libgcc_s.so.1", []))
+
+
+def guest_tree(release, build):
+    b = Builder(release)
+    b.base("guest/init", f"{build}/tests/xen/agent")
+    for name in XENSTORE:
+        b.program(f"/usr/bin/xenstore{name}")
+    b.add_modules(GUEST_MODULES)
+    b.busybox()
+    return b.tree
+
+
+def dom0_tree(release, build, files):
+    """`files`: where guests' kernel and initramfs lie here."""
+    b = Builder(release)
+    b.base("dom0/init", f"{build}/tests/xen/agent")
+    xen = f"/usr/lib/xen-{release.xen}"
+    for name in XEN_PROGRAMS:
+        b.program(f"{xen}/bin/{name}")
+        b.tree.link(f"/usr/bin/{name}", f"{xen}/bin/{name}")
+    for name in XENSTORE:
+        b.program(f"/usr/bin/xenstore{name}")
+    b.program("/usr/libexec/xen-qemu-system-i386")
+    for name in ("linuxboot.bin", "linuxboot_dma.bin", "kvmvapic.bin"):
+        b.tree.file(f"/usr/share/qemu/{name}", release.path(f"/usr/share/qemu/{name}"))
+    keymaps = release.path("/usr/share/qemu/keymaps")
+    for name in os.listdir(keymaps):
+        b.tree.file(f"/usr/share/qemu/keymaps/{name}", f"{keymaps}/{name}")
+    b.tree.file("/usr/share/seabios/bios-256k.bin", release.path("/usr/share/seabios/bios-256k.bin"))
+    b.tree.file(f"{xen}/boot/hvmloader", release.path(f"{xen}/boot/hvmloader"))
+    b.tree.data("/etc/xen/xl.conf", "")
+    b.tree.file("/etc/xen/scripts/block", f"{HERE}/dom0/block")
+    b.tree.file("/etc/xen/scripts/vif-nothing", f"{HERE}/dom0/vif-nothing")
+    hotplug = f"{HERE}/../../tools/hotplug"
+    for name in os.listdir(hotplug) if os.path.isdir(hotplug) else []:
+        if not name.startswith("meson"):
+            b.tree.file(f"/etc/xen/scripts/{name}", f"{hotplug}/{name}")
+    for name in ("splitringd", "splitring"):
+        b.program(f"/usr/sbin/{name}", f"{build}/tools/{name}")
+    for name, source in files.items():
+        b.tree.file(f"/guest/{name}", source)
+    b.add_modules(DOM0_MODULES)
+    b.busybox()
+    return b.tree
+
+
+def stamp(tree, extra=()):
+    """Changes when the content of the tree may have."""
+    def what(content):
+        if isinstance(content, bytes):
+            return hashlib.sha256(content).hexdigest()
+        found = os.stat(content)
+        return [content, found.st_size, found.st_mtime_ns]
+    nodes = [[name, mode, what(content)] for name, (mode, content) in sorted(tree.nodes.items())]
+    return hashlib.sha256(json.dumps([nodes, *extra]).encode()).hexdigest()
+
+
+def write(tree, path):
+    """The tree as an image, if it is not that already."""
+    now = stamp(tree)
+    try:
+        with open(f"{path}.stamp", encoding="ascii") as file:
+            if file.read() == now and os.path.exists(path):
+                return
+    except FileNotFoundError:
+        pass
+    say(f"making {os.path.relpath(path)}")
+    tree.write(path)
+    with open(f"{path}.stamp", "w", encoding="ascii") as file:
+        file.write(now)
+
+
+def images(release, build):
+    """Makes what is not up to date; gives the paths of Xen, the kernel and dom0's initramfs."""
+    release.fetch()
+    folder = release.folder
+    version = release.kernel_version()
+    files = {"vmlinuz": release.path(f"/boot/vmlinuz-{version}"), "vmlinux": f"{folder}/vmlinux",
+             "initrd.img": f"{folder}/guest.img"}
+    if not os.path.exists(f"{folder}/vmlinux"):
+        with open(f"{folder}/vmlinux.new", "wb") as file:
+            file.write(kernel(files["vmlinuz"]))
+        os.rename(f"{folder}/vmlinux.new", f"{folder}/vmlinux")
+    if not os.path.exists(f"{folder}/xen"):
+        with open(f"{folder}/xen", "wb") as file, \
+                gzip.open(release.path(f"/boot/xen-{release.xen}-amd64.gz")) as source:
+            file.write(source.read())
+    write(guest_tree(release, build), f"{folder}/guest.img")
+    write(dom0_tree(release, build, files), f"{folder}/dom0.img")
+    return f"{folder}/xen", f"{folder}/vmlinux", f"{folder}/dom0.img"

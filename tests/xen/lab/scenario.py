@@ -1,0 +1,101 @@
+"""What a scenario is given: a host when it wants one, and checks that are counted."""
+import collections
+import contextlib
+import glob
+import os
+import shutil
+import time
+import traceback
+
+from .host import Host
+from .image import images
+from .release import Release
+from .say import Failed, say
+
+TAIL = 25
+
+
+class Skipped(Exception):
+    """A check, or a scenario, can't be done here; the message says why."""
+
+
+class Lab:
+    """`name` is the scenario's; its logs go to `out`/xen/`name`."""
+
+    def __init__(self, name, build, cache, out, short=False):
+        self.name, self.build, self.cache, self.short = name, build, cache, short
+        self.folder = os.path.join(os.path.abspath(out), name)
+        self.host = None
+        self.release = None
+        self.count = collections.Counter()
+        self.number = 0
+        shutil.rmtree(self.folder, ignore_errors=True)
+        os.makedirs(self.folder)
+
+    def boot(self, release="bookworm", **options):
+        """Boots a host, and ends the one before. See Host for the options."""
+        self.end()
+        self.release = Release(release, self.cache)
+        made = images(self.release, self.build)
+        say(f"booting Xen {self.release.xen} and Linux {self.release.kernel_version()}")
+        self.host = Host(made, self.folder, options)
+        self.host.wait_up()
+        return self.host
+
+    def end(self):
+        if self.host:
+            self.host.close()
+        self.host = None
+
+    @contextlib.contextmanager
+    def check(self, what):
+        """`with lab.check("what holds"):` one line of TAP; whatever goes wrong inside is 'not ok'."""
+        started = time.monotonic()
+        self.number += 1
+        try:
+            yield
+        except Skipped as why:
+            self.count["skipped"] += 1
+            print(f"ok {self.number} - {what} # SKIP {why}", flush=True)
+        except (Failed, AssertionError, KeyError, ValueError, IndexError, OSError) as why:
+            self.count["failed"] += 1
+            print(f"not ok {self.number} - {what}", flush=True)
+            text = str(why) if isinstance(why, Failed) else "".join(traceback.format_exception(why)[-3:])
+            for line in text.splitlines():
+                print(f"#   {line}")
+            self.tails()
+        else:
+            self.count["passed"] += 1
+            print(f"ok {self.number} - {what} ({time.monotonic() - started:.1f} s)", flush=True)
+
+    def tails(self):
+        """The ends of the logs, as comments."""
+        if self.host and not self.host.channel.dead:
+            with contextlib.suppress(Failed):
+                text = self.host.run("tail -n 200 /var/log/splitringd.log 2>/dev/null", 10).output
+                with open(os.path.join(self.folder, "splitringd.log"), "w", encoding="utf-8") as file:
+                    file.write(text)
+        for path in sorted(glob.glob(f"{self.folder}/*.log")):
+            with open(path, encoding="utf-8", errors="replace") as file:
+                lines = [line.rstrip() for line in file.readlines() if "doesn't support requested" not in line]
+            lines = lines[-TAIL:]
+            if lines:
+                print(f"#   --- the end of {os.path.relpath(path)}")
+                for line in lines:
+                    print(f"#   {line[:200]}")
+        print(end="", flush=True)
+
+    def finish(self):
+        """The plan and the count; the status for the shell."""
+        self.end()
+        print(f"1..{self.number}")
+        count = self.count
+        print(f"# {self.name}: {count['passed']} passed, {count['failed']} failed, {count['skipped']} skipped; "
+              f"logs in {os.path.relpath(self.folder)}", flush=True)
+        return 1 if count["failed"] or not count["passed"] + count["skipped"] else 0
+
+
+def equal(found, wanted, what=""):
+    """As an assertion that says what it saw."""
+    if found != wanted:
+        raise Failed(f"{what + ': ' if what else ''}found {found!r}, wanted {wanted!r}")
