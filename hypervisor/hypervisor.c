@@ -6,13 +6,6 @@
 #include <string.h>
 #include <xenstore.h>
 
-static const struct sr_provider *const providers[] = {
-	&sr_provider_embedded,
-	&sr_provider_embedded_strict,
-	&sr_provider_faulty,
-	&sr_provider_xen,
-};
-
 int sr_hv_open(const char *address, struct sr_hypervisor **hv)
 {
 	const char *colon = strchr(address, ':');
@@ -20,8 +13,8 @@ int sr_hv_open(const char *address, struct sr_hypervisor **hv)
 
 	if (!colon)
 		return -EINVAL;
-	for (size_t i = 0; i < sizeof(providers) / sizeof(providers[0]); i++) {
-		const char *scheme = providers[i]->scheme;
+	for (const struct sr_provider *const *p = sr_providers; *p; p++) {
+		const char *scheme = (*p)->scheme;
 		size_t len = strlen(scheme);
 		char *copy;
 
@@ -30,7 +23,7 @@ int sr_hv_open(const char *address, struct sr_hypervisor **hv)
 		copy = strdup(address);
 		if (!copy)
 			return -ENOMEM;
-		err = providers[i]->open(colon + 1, hv);
+		err = (*p)->open(colon + 1, hv);
 		if (err) {
 			free(copy);
 			return err;

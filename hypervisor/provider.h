@@ -89,6 +89,9 @@ extern const struct sr_provider sr_provider_embedded_strict;
 extern const struct sr_provider sr_provider_faulty;
 extern const struct sr_provider sr_provider_xen;
 
+/* What sr_hv_open() knows, then NULL: in providers.c, or the linking program's own list. */
+extern const struct sr_provider *const sr_providers[];
+
 /* --- what the dispatch offers to providers --------------------------------------------------- */
 
 /* libxenstore connected to the xenstore whose socket is at `path`. Any thread. */

@@ -1,0 +1,8 @@
+/* SPDX-License-Identifier: MIT */
+#include <provider.h>
+
+const struct sr_provider *const sr_providers[] = {
+	&sr_provider_embedded,
+	&sr_provider_embedded_strict,
+	NULL,
+};
