@@ -127,7 +127,10 @@ void sr_gntshr_close(struct sr_gntshr *gs);
 /* `count` zeroed pages at *addr, each granted to `domid`: their references in refs[0..count). */
 int sr_gntshr_share(struct sr_gntshr *gs, uint16_t domid, unsigned count, bool writable,
 		    uint32_t *refs, void **addr);
-/* Ends the grants and frees the pages. -EBUSY while the peer maps one: nothing is changed then. */
+/*
+ * Ends the grants and frees the pages. -EBUSY while the peer maps one: nothing is changed then.
+ * `xen:` can't tell: the call succeeds, and the pages come back when the peer lets go.
+ */
 int sr_gntshr_unshare(struct sr_gntshr *gs, void *addr, unsigned count);
 
 /* Where SR_CAP_GRANT_PAGES, else -ENOTSUP. Zeroed pages, granted to nobody. */
@@ -135,8 +138,7 @@ int sr_gntshr_alloc(struct sr_gntshr *gs, unsigned count, void **addr);
 /* -EBUSY while one of the pages is granted. */
 int sr_gntshr_free(struct sr_gntshr *gs, void *addr, unsigned count);
 /* Grants the page that holds `addr` (from sr_gntshr_alloc) to `domid`. No system call. */
-int sr_gntshr_grant(struct sr_gntshr *gs, uint16_t domid, void *addr, bool writable,
-		    uint32_t *ref);
+int sr_gntshr_grant(struct sr_gntshr *gs, uint16_t domid, void *addr, bool writable, uint32_t *ref);
 /* Takes a grant back. -EBUSY while the peer maps or copies it. No system call. */
 int sr_gntshr_end(struct sr_gntshr *gs, uint32_t ref);
 
@@ -157,6 +159,10 @@ int sr_evtchn_alloc_unbound(struct sr_evtchn *ev, uint16_t domid, uint32_t *port
 int sr_evtchn_bind_interdomain(struct sr_evtchn *ev, uint16_t domid, uint32_t remote_port,
 			       uint32_t *port);
 int sr_evtchn_bind_virq(struct sr_evtchn *ev, unsigned virq, uint32_t *port);
+/*
+ * The port is not reported any more, even if it was pending. On `xen:` the next port that gets its
+ * number may start with an event that was meant for this one.
+ */
 int sr_evtchn_unbind(struct sr_evtchn *ev, uint32_t port);
 /* Sending to a port whose peer is gone does nothing and is no error, as on Xen. */
 int sr_evtchn_notify(struct sr_evtchn *ev, uint32_t port);

@@ -7,11 +7,13 @@
 #include <stdlib.h>
 #include <xengnttab.h>
 
+#include "spans.h"
 #include "xen_impl.h"
 
 struct xen_gntshr {
 	struct sr_gntshr base;
 	xengntshr_handle *lib;
+	struct sr_spans shared;
 };
 
 static int xen_share(struct sr_gntshr *base, uint16_t domid, unsigned count, bool writable,
@@ -22,9 +24,12 @@ static int xen_share(struct sr_gntshr *base, uint16_t domid, unsigned count, boo
 
 	if (!count || count > INT32_MAX)
 		return -EINVAL;
+	if (sr_spans_reserve(&gs->shared))
+		return -ENOMEM;
 	p = xengntshr_share_pages(gs->lib, domid, (int)count, refs, writable);
 	if (!p)
 		return -errno;
+	sr_spans_add(&gs->shared, p, count);
 	*addr = p;
 	return 0;
 }
@@ -33,15 +38,24 @@ static int xen_unshare(struct sr_gntshr *base, void *addr, unsigned count)
 {
 	struct xen_gntshr *gs = (struct xen_gntshr *)base;
 
-	if (!addr || !count)
+	if (!count || sr_spans_find(&gs->shared, addr) != count)
 		return -EINVAL;
-	return xengntshr_unshare(gs->lib, addr, count) ? -errno : 0;
+	if (xengntshr_unshare(gs->lib, addr, count))
+		return -errno;
+	sr_spans_remove(&gs->shared, addr);
+	return 0;
+}
+
+static void unshare_one(void *ctx, void *addr, unsigned count)
+{
+	xengntshr_unshare(ctx, addr, count);
 }
 
 static void xen_close(struct sr_gntshr *base)
 {
 	struct xen_gntshr *gs = (struct xen_gntshr *)base;
 
+	sr_spans_drain(&gs->shared, unshare_one, gs->lib);
 	xengntshr_close(gs->lib);
 	free(gs);
 }

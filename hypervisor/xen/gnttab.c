@@ -9,6 +9,7 @@
 #include <sys/mman.h>
 #include <xengnttab.h>
 
+#include "spans.h"
 #include "xen_impl.h"
 
 #define PROBE_BATCH 32u
@@ -16,6 +17,7 @@
 struct xen_gnttab {
 	struct sr_gnttab base;
 	xengnttab_handle *lib;
+	struct sr_spans mapped;
 };
 
 _Static_assert(sizeof(struct sr_copy_segment) == sizeof(xengnttab_grant_copy_segment_t) &&
@@ -143,10 +145,13 @@ static int xen_map(struct sr_gnttab *base, uint16_t domid, const uint32_t *refs,
 
 	if (!count || (prot != PROT_READ && prot != (PROT_READ | PROT_WRITE)))
 		return -EINVAL;
+	if (sr_spans_reserve(&gt->mapped))
+		return -ENOMEM;
 	/* The library does not write to the references. */
 	p = xengnttab_map_domain_grant_refs(gt->lib, count, domid, (uint32_t *)refs, prot);
 	if (!p)
 		return why_not(gt, domid, refs, count, prot, errno);
+	sr_spans_add(&gt->mapped, p, count);
 	*addr = p;
 	return 0;
 }
@@ -155,15 +160,24 @@ static int xen_unmap(struct sr_gnttab *base, void *addr, unsigned count)
 {
 	struct xen_gnttab *gt = (struct xen_gnttab *)base;
 
-	if (!count)
+	if (!count || sr_spans_find(&gt->mapped, addr) != count)
 		return -EINVAL;
-	return xengnttab_unmap(gt->lib, addr, count) ? -errno : 0;
+	if (xengnttab_unmap(gt->lib, addr, count))
+		return -errno;
+	sr_spans_remove(&gt->mapped, addr);
+	return 0;
+}
+
+static void unmap_one(void *ctx, void *addr, unsigned count)
+{
+	xengnttab_unmap(ctx, addr, count);
 }
 
 static void xen_close(struct sr_gnttab *base)
 {
 	struct xen_gnttab *gt = (struct xen_gnttab *)base;
 
+	sr_spans_drain(&gt->mapped, unmap_one, gt->lib);
 	xengnttab_close(gt->lib);
 	free(gt);
 }

@@ -1,21 +1,29 @@
 /* SPDX-License-Identifier: MIT */
-/* Two domains of an embedded machine that runs in a thread. */
+/* Two domains of an embedded machine that runs in a thread, and perhaps a process for the second.
+ */
 #include <embedded/control.h>
 #include <embedded/machine.h>
 #include <errno.h>
+#include <limits.h>
 #include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
-#include "env.h"
+#include "env_kind.h"
 
 static struct sr_machine *machine;
 static struct sr_control *control;
 static pthread_t thread;
 static char parent[64], dir[96], scheme_used[128];
 static unsigned guests;
+static pid_t peer;
+
+extern char **environ;
 
 static void *run(void *arg)
 {
@@ -23,7 +31,7 @@ static void *run(void *arg)
 	return NULL;
 }
 
-bool env_make_guest(uint16_t *domid, char address[256])
+static bool make_guest(uint16_t *domid, char address[256])
 {
 	struct sr_domain_spec spec = { .kind = SR_KIND_GUEST, .pages = 4096, .vcpus = 1 };
 	char name[32];
@@ -36,16 +44,35 @@ bool env_make_guest(uint16_t *domid, char address[256])
 	return true;
 }
 
-void env_kill_guest(uint16_t domid)
+static void kill_guest(uint16_t domid)
 {
 	sr_control_destroy(control, domid);
 }
 
-int env_start(const char *scheme, struct env *env)
+static int start_peer(struct env *env)
+{
+	char path[PATH_MAX], back[8], address[256];
+	char *argv[] = { path, address, back, NULL };
+	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 32);
+
+	if (n < 0)
+		return -errno;
+	path[n] = 0;
+	strcpy(strrchr(path, '/') + 1, "contract-peer");
+	snprintf(address, sizeof(address), "%s", env->front);
+	snprintf(back, sizeof(back), "%u", env->back_id);
+	snprintf(env->front, sizeof(env->front), "peer:%u", env->front_id);
+	env->remote = true;
+	return -posix_spawn(&peer, path, NULL, NULL, argv, environ);
+}
+
+static int start(const char *scheme, struct env *env)
 {
 	struct sr_machine_opts opts = { .dir = dir };
+	bool with_peer = !strncmp(scheme, "peer:", 5);
 	int err;
 
+	scheme += with_peer ? 5 : 0;
 	snprintf(scheme_used, sizeof(scheme_used), "%s", scheme);
 	snprintf(parent, sizeof(parent), "/tmp/sr-contract-XXXXXX");
 	if (!mkdtemp(parent))
@@ -61,11 +88,18 @@ int env_start(const char *scheme, struct env *env)
 		return err;
 	snprintf(env->back, sizeof(env->back), "%s%s", scheme, dir);
 	env->back_id = 0;
-	return env_make_guest(&env->front_id, env->front) ? 0 : -EIO;
+	env->tells_busy = env->forgets_events = true;
+	if (!make_guest(&env->front_id, env->front))
+		return -EIO;
+	return with_peer ? start_peer(env) : 0;
 }
 
-void env_stop(void)
+static void stop(void)
 {
+	if (peer > 0) {
+		kill(peer, SIGKILL);
+		waitpid(peer, NULL, 0);
+	}
 	sr_control_close(control);
 	sr_machine_stop(machine);
 	pthread_join(thread, NULL);
@@ -73,7 +107,7 @@ void env_stop(void)
 	rmdir(parent);
 }
 
-bool env_usage(struct usage *usage)
+static bool usage_now(struct usage *usage)
 {
 	struct sr_domain_list_entry e;
 
@@ -87,3 +121,11 @@ bool env_usage(struct usage *usage)
 	}
 	return true;
 }
+
+const struct env_kind env_embedded = {
+	.start = start,
+	.stop = stop,
+	.usage = usage_now,
+	.make_guest = make_guest,
+	.kill_guest = kill_guest,
+};

@@ -12,7 +12,7 @@
 static void need_grant_pages(struct world *w)
 {
 	if (!(sr_hv_caps(w->front) & SR_CAP_GRANT_PAGES))
-		skip();
+		world_skip("front can't grant page by page");
 }
 
 static bool all_zero(const char *p, size_t len)
@@ -29,12 +29,13 @@ static void pages_are_zeroed_each_time(void **state)
 
 	for (int round = 0; round < 3; round++) {
 		uint32_t refs[4];
-		char *f;
+		char got[4 * SR_PAGE_SIZE], *f;
 
 		assert_int_equal(sr_gntshr_share(w->gs, env.back_id, 4, true, refs, (void **)&f),
 				 0);
-		assert_true(all_zero(f, (size_t)4 * SR_PAGE_SIZE));
-		memset(f, 0xff, (size_t)4 * SR_PAGE_SIZE);
+		world_get(f, got, sizeof(got));
+		assert_true(all_zero(got, sizeof(got)));
+		world_fill(f, 0xff, sizeof(got));
 		assert_int_equal(sr_gntshr_unshare(w->gs, f, 4), 0);
 	}
 }
@@ -61,6 +62,8 @@ static void unshare_is_refused_while_mapped_and_changes_nothing(void **state)
 	uint32_t refs[5];
 	void *f, *b, *b2;
 
+	if (!env.tells_busy)
+		world_skip("gntalloc takes pages back when they are let go, and says nothing");
 	assert_int_equal(sr_gntshr_share(w->gs, env.back_id, 5, true, refs, &f), 0);
 	for (unsigned i = 0; i < 5; i++) {
 		assert_int_equal(sr_gnttab_map(w->gt, env.front_id, &refs[i], 1, RW, &b), 0);
@@ -100,12 +103,12 @@ static void what_is_mapped_at_close_stays_until_unmapped(void **state)
 	assert_int_equal(sr_gntshr_open(w->front, &gs), 0);
 	assert_int_equal(sr_gntshr_share(gs, env.back_id, 1, true, &ref, (void **)&f), 0);
 	assert_int_equal(sr_gnttab_map(w->gt, env.front_id, &ref, 1, RW, (void **)&b), 0);
-	strcpy(f, "still here");
+	world_put(f, "still here", 11);
 	sr_gntshr_close(gs);
 	assert_string_equal(b, "still here");
 	/* Nobody else is given the page meanwhile. */
 	assert_int_equal(sr_gntshr_share(w->gs, env.back_id, 1, true, &ref, (void **)&f), 0);
-	memset(f, 0xff, SR_PAGE_SIZE);
+	world_fill(f, 0xff, SR_PAGE_SIZE);
 	assert_string_equal(b, "still here");
 	assert_int_equal(sr_gnttab_unmap(w->gt, b, 1), 0);
 }
@@ -163,14 +166,15 @@ static void a_foreign_address_is_no_page_of_ours(void **state)
 static void large_shares_are_contiguous(void **state)
 {
 	struct world *w = *state;
+	unsigned step = env.remote ? 100 : 1;
 	uint32_t *refs = calloc(1200, sizeof(*refs));
 	char *f, *b;
 
 	assert_int_equal(sr_gntshr_share(w->gs, env.back_id, 1200, true, refs, (void **)&f), 0);
-	for (unsigned i = 0; i < 1200; i++)
-		memcpy(f + (size_t)i * SR_PAGE_SIZE, &i, sizeof(i));
+	for (unsigned i = 0; i < 1200; i += step)
+		world_put(f + (size_t)i * SR_PAGE_SIZE, &i, sizeof(i));
 	assert_int_equal(sr_gnttab_map(w->gt, env.front_id, refs, 1200, RW, (void **)&b), 0);
-	for (unsigned i = 0; i < 1200; i++)
+	for (unsigned i = 0; i < 1200; i += step)
 		assert_memory_equal(b + (size_t)i * SR_PAGE_SIZE, &i, sizeof(i));
 	assert_int_equal(sr_gnttab_unmap(w->gt, b, 1200), 0);
 	assert_int_equal(sr_gntshr_unshare(w->gs, f, 1200), 0);

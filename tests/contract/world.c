@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "world.h"
 
+#include "remote.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <stdio.h>
@@ -16,8 +18,8 @@ int world_setup(void **state)
 
 	assert_non_null(w);
 	env_usage(&w->before);
-	assert_int_equal(sr_hv_open(env.back, &w->back), 0);
-	assert_int_equal(sr_hv_open(env.front, &w->front), 0);
+	assert_int_equal(env_open(env.back, &w->back), 0);
+	assert_int_equal(env_open(env.front, &w->front), 0);
 	assert_int_equal(sr_gnttab_open(w->back, &w->gt), 0);
 	assert_int_equal(sr_gntshr_open(w->front, &w->gs), 0);
 	assert_int_equal(sr_evtchn_open(w->back, &w->eb), 0);
@@ -62,6 +64,8 @@ uint32_t world_wait(struct sr_evtchn *ev, int timeout_ms)
 	struct pollfd pfd = { .fd = sr_evtchn_fd(ev), .events = POLLIN };
 	uint32_t port = 0;
 
+	if (remote_is(ev))
+		return remote_wait(ev, timeout_ms, &port) ? 0 : port;
 	/* An edge that turns out to be nothing is allowed; silence is not. */
 	while (sr_evtchn_pending(ev, &port) == -EAGAIN) {
 		int n = poll(&pfd, 1, timeout_ms);
@@ -71,6 +75,67 @@ uint32_t world_wait(struct sr_evtchn *ev, int timeout_ms)
 		assert_true(n == 1 || errno == EINTR);
 	}
 	return port;
+}
+
+void world_expect_silence(struct sr_evtchn *ev)
+{
+	uint32_t port;
+
+	while ((port = world_wait(ev, env.forgets_events ? 0 : 100)) != 0) {
+		assert_false(env.forgets_events);
+		assert_int_equal(sr_evtchn_unmask(ev, port), 0);
+	}
+}
+
+void world_put(void *at, const void *data, size_t len)
+{
+	if (!remote_put(at, data, len))
+		memcpy(at, data, len);
+}
+
+void world_get(const void *at, void *data, size_t len)
+{
+	if (!remote_get(at, data, len))
+		memcpy(data, at, len);
+}
+
+void world_fill(void *at, int byte, size_t len)
+{
+	void *data = malloc(len);
+
+	assert_non_null(data);
+	memset(data, byte, len);
+	world_put(at, data, len);
+	free(data);
+}
+
+void world_expect(const void *at, const void *data, size_t len)
+{
+	void *got = malloc(len ? len : 1);
+
+	assert_non_null(got);
+	world_get(at, got, len);
+	assert_memory_equal(got, data, len);
+	free(got);
+}
+
+void world_expect_busy(struct world *w, void *addr, unsigned count)
+{
+	if (env.tells_busy)
+		assert_int_equal(sr_gntshr_unshare(w->gs, addr, count), -EBUSY);
+}
+
+_Noreturn void world_skip(const char *why)
+{
+	printf("# skipped: %s\n", why);
+	skip();
+	abort();
+}
+
+void world_need_front_here(void)
+{
+	if (env.remote)
+		world_skip("it needs both domains in one process");
 }
 
 void world_channel(struct world *w, uint32_t *front_port, uint32_t *back_port)
