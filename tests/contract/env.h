@@ -10,6 +10,8 @@
  *   embedded:, embedded-strict:, faulty:SPEC:embedded:
  *                     a machine of the test's own; both domains are driven from this process
  *   peer:embedded:    the same, but a process of its own plays `front`: contract-peer
+ *   dropin:embedded:  the same, and both use `xen:` over the drop-in libraries, which have to be
+ *                     on the loader's path
  *   xen:              this domain, and the one whose number stands in SR_CONTRACT_FRONT, in which
  *                     `contract-peer xen: THIS_DOMAIN` runs. SR_CONTRACT_SPARE may list more
  *                     domains that run it and may be destroyed by `xl destroy`.

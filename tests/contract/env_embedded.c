@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "env_kind.h"
+#include "provider.h"
 
 static struct sr_machine *machine;
 static struct sr_control *control;
@@ -49,30 +50,65 @@ static void kill_guest(uint16_t domid)
 	sr_control_destroy(control, domid);
 }
 
-static int start_peer(struct env *env)
+static int start_peer(struct env *env, const char *address)
 {
-	char path[PATH_MAX], back[8], address[256];
-	char *argv[] = { path, address, back, NULL };
+	char path[PATH_MAX], back[8];
+	char *argv[] = { path, (char *)address, back, NULL };
 	ssize_t n = readlink("/proc/self/exe", path, sizeof(path) - 32);
 
 	if (n < 0)
 		return -errno;
 	path[n] = 0;
 	strcpy(strrchr(path, '/') + 1, "contract-peer");
-	snprintf(address, sizeof(address), "%s", env->front);
 	snprintf(back, sizeof(back), "%u", env->back_id);
 	snprintf(env->front, sizeof(env->front), "peer:%u", env->front_id);
 	env->remote = true;
 	return -posix_spawn(&peer, path, NULL, NULL, argv, environ);
 }
 
+/* From now on, and in processes that are started, `xen:` is the domain at `address`. */
+static int be_xen(const char *address)
+{
+	struct sr_hypervisor *hv;
+	char path[PATH_MAX];
+	int err = sr_hv_open(address, &hv);
+
+	if (err)
+		return err;
+	err = sr_hv_store_path(hv, path, sizeof(path));
+	sr_hv_close(hv);
+	if (err)
+		return err;
+	return setenv("SPLITRING_HYPERVISOR", address, 1) || setenv("XENSTORED_PATH", path, 1)
+		   ? -errno
+		   : 0;
+}
+
+/* The peer first: it keeps the environment that it is started with. */
+static int start_dropin(struct env *env)
+{
+	char front[256];
+	int err;
+
+	strcpy(front, env->front);
+	err = be_xen(front);
+	if (!err)
+		err = start_peer(env, "xen:");
+	if (!err)
+		err = be_xen(env->back);
+	strcpy(env->back, "xen:");
+	env->tells_busy = env->forgets_events = false;
+	return err;
+}
+
 static int start(const char *scheme, struct env *env)
 {
 	struct sr_machine_opts opts = { .dir = dir };
-	bool with_peer = !strncmp(scheme, "peer:", 5);
+	bool with_peer = !strncmp(scheme, "peer:", 5), dropin = !strncmp(scheme, "dropin:", 7);
+	char front[256];
 	int err;
 
-	scheme += with_peer ? 5 : 0;
+	scheme += with_peer ? 5 : dropin ? 7 : 0;
 	snprintf(scheme_used, sizeof(scheme_used), "%s", scheme);
 	snprintf(parent, sizeof(parent), "/tmp/sr-contract-XXXXXX");
 	if (!mkdtemp(parent))
@@ -91,7 +127,8 @@ static int start(const char *scheme, struct env *env)
 	env->tells_busy = env->forgets_events = true;
 	if (!make_guest(&env->front_id, env->front))
 		return -EIO;
-	return with_peer ? start_peer(env) : 0;
+	strcpy(front, env->front);
+	return dropin ? start_dropin(env) : with_peer ? start_peer(env, front) : 0;
 }
 
 static void stop(void)

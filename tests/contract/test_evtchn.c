@@ -251,7 +251,7 @@ static void a_thousand_ports(void **state)
 {
 	enum { PORTS = 1000 };
 	struct world *w = *state;
-	int ports = env.remote ? PORTS / 10 : PORTS;
+	int ports = env.remote ? 30 : PORTS;
 	uint32_t *f = calloc(PORTS, sizeof(*f)), *b = calloc(PORTS, sizeof(*b)), got;
 	uint8_t *seen = calloc(1 << 17, 1);
 	struct rlimit lim;
@@ -328,7 +328,7 @@ static void *pong(void *arg)
 static void no_wake_up_is_lost_between_threads(void **state)
 {
 	struct world *w = *state;
-	struct end f = { .ev = w->ef, .rounds = env.remote ? 100 : 3000 };
+	struct end f = { .ev = w->ef, .rounds = env.remote ? 20 : 3000 };
 	pthread_t thread;
 	uint32_t b;
 	int done;
@@ -369,7 +369,7 @@ static void the_last_event_of_a_flood_arrives(void **state)
 {
 	struct world *w = *state;
 	atomic_int value = 0;
-	struct flood fl = { .ev = w->ef, .count = env.remote ? 300 : 30000, .value = &value };
+	struct flood fl = { .ev = w->ef, .count = env.remote ? 50 : 30000, .value = &value };
 	pthread_t thread;
 	uint32_t b, got = 1;
 
