@@ -245,7 +245,7 @@ static void update_dirty(struct sr_blkback *bb)
 
 static int watch_backends(struct sr_blkback *bb)
 {
-	for (unsigned i = 0; i < 2; i++)
+	for (unsigned i = 0; i < bb->types; i++)
 		if (!xs_watch(bb->xs, bb->dirs[i], types[i])) {
 			sr_log(&bb->log, SR_LOG_ERROR, "can't watch %s: %s", bb->dirs[i],
 			       strerror(errno));
@@ -378,7 +378,7 @@ int sr_blkback_run(struct sr_blkback *bb)
 		rc = watch_backends(bb);
 	if (!rc) {
 		pthread_mutex_lock(&bb->lock);
-		for (unsigned i = 0; i < 2; i++)
+		for (unsigned i = 0; i < bb->types; i++)
 			scan(bb, i);
 		/* Records of devices that went while nobody looked. */
 		sr_keep_each(bb->keep, drop_if_stale, bb);
@@ -440,6 +440,7 @@ int sr_blkback_new(struct sr_hypervisor *hv, const struct sr_blkback_options *op
 	bb->hv = hv;
 	bb->opt = *options;
 	bb->domid = sr_hv_domid(hv);
+	bb->types = bb->opt.no_qdisk ? 1 : 2;
 	bb->box.fd = -1;
 	bb->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	set_defaults(&bb->opt, bb->domid);

@@ -149,6 +149,14 @@ static enum sr_xenbus_event read_front_event(struct sr_vbd *v)
 	return event;
 }
 
+static bool has_rival(struct sr_vbd *v)
+{
+	const struct sr_blkback_options *opt = &v->bb->opt;
+
+	return opt->rival &&
+	       opt->rival(opt->rival_ctx, v->type, v->domid, v->devid, v->error, sizeof(v->error));
+}
+
 /* What there is to react to, the most pressing first. -ENOENT: our directory is gone. */
 static int look(struct sr_vbd *v, enum sr_xenbus_event *event)
 {
@@ -160,7 +168,8 @@ static int look(struct sr_vbd *v, enum sr_xenbus_event *event)
 		return rc;
 	v->online =
 	    sr_xs_get_u64(v->bb->xs, XBT_NULL, v->path, "online", 1, &online) || online != 0;
-	if (v->foreign && (own == XenbusStateInitialising || own == XenbusStateClosed)) {
+	if (v->foreign && (own == XenbusStateInitialising || own == XenbusStateClosed) &&
+	    !has_rival(v)) {
 		v->foreign = false;
 		v->state = (enum xenbus_state)own;
 	}
@@ -363,7 +372,7 @@ void sr_vbd_update(struct sr_vbd *v)
 	/* A frontend that has closed because we are about to go is not to be connected again. */
 	if (v->bb->stopping || v->detaching || (v->bb->closing && !v->attached))
 		return;
-	if (v->refresh_wanted)
+	if (v->refresh_wanted && !v->foreign)
 		take_refresh(v);
 	if (v->swap)
 		swap_medium(v);
@@ -421,7 +430,11 @@ int sr_vbd_new(struct sr_blkback *bb, const char *type, uint16_t domid, uint32_t
 	sr_blkback_watch_front(v);
 	front = read_front_event(v);
 	v->state = XenbusStateInitialising;
-	if (own >= XenbusStateInitWait && own <= XenbusStateClosing && sr_vbd_has_record(v)) {
+	if (has_rival(v)) {
+		v->foreign = true;
+		sr_log(&v->log, SR_LOG_ERROR, "leaving it alone: %s", v->error);
+	} else if (own >= XenbusStateInitWait && own <= XenbusStateClosing &&
+		   sr_vbd_has_record(v)) {
 		/* If the frontend has left meanwhile, all that remains is to follow it. */
 		v->state = XenbusStateConnected;
 		if (front == SR_XB_FRONT_READY)

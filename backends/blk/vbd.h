@@ -89,6 +89,7 @@ struct sr_blkback {
 	struct xs_handle *xs;
 	uint16_t domid;
 	char dirs[2][64]; /* backend/vbd, backend/qdisk */
+	unsigned types;   /* how many of them are ours */
 	struct sr_front_watch *watches;
 	bool wide_watch; /* one for all frontends, since no more were to be had */
 	struct sr_blk_thread *threads[SR_BLKBACK_MAX_THREADS];

@@ -46,6 +46,9 @@ int supervisor_run(struct daemon *d);
 
 /* process.c: what both kinds of process do. */
 
+/* The hypervisor's address as a message begins with it. */
+const char *daemon_hypervisor(const struct daemon *d);
+
 /* Locks out a second daemon of the same domain. */
 int daemon_lock(struct daemon *d, struct sr_fail *f);
 /* Opens the log, also again after a rename: the old descriptor's number stays. */
@@ -60,6 +63,11 @@ void daemon_remove_pidfile(const struct daemon *d);
  * tell. -1: there is none, for Xen does not go.
  */
 int daemon_machine_fd(const struct daemon *d);
+/*
+ * Whether disks below backend/qdisk are ours, for a daemon that is domain `domid`. In dom0 of a Xen
+ * host they are not: there the toolstack starts a QEMU for each guest that has one.
+ */
+bool daemon_serves_qdisk(const struct daemon *d, uint16_t domid);
 /* Tells systemd, where it listens. `state` as in sd_notify(3). */
 void daemon_notify(const char *state);
 

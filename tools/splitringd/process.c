@@ -13,6 +13,11 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+const char *daemon_hypervisor(const struct daemon *d)
+{
+	return strcmp(d->opt.hypervisor, "xen:") ? d->opt.hypervisor : "xen";
+}
+
 /* flock() belongs to the open file, which supervisor and worker share: held while one of them is.
  */
 int daemon_lock(struct daemon *d, struct sr_fail *f)
@@ -31,7 +36,7 @@ int daemon_lock(struct daemon *d, struct sr_fail *f)
 		    f, EBUSY,
 		    "%s: splitringd with pid %s serves domain %u of it already; stop that "
 		    "one first",
-		    d->opt.hypervisor, *holder ? holder : "?", d->domid);
+		    daemon_hypervisor(d), *holder ? holder : "?", d->domid);
 	}
 	n = snprintf(holder, sizeof(holder), "%d\n", (int)getpid());
 	if (ftruncate(d->lock_fd, 0) || pwrite(d->lock_fd, holder, (size_t)n, 0) != n)
@@ -111,6 +116,11 @@ int daemon_machine_fd(const struct daemon *d)
 		return fd;
 	close(fd);
 	return -1;
+}
+
+bool daemon_serves_qdisk(const struct daemon *d, uint16_t domid)
+{
+	return domid || strcmp(d->opt.hypervisor, "xen:");
 }
 
 void daemon_notify(const char *state)

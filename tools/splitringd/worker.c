@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "control.h"
 #include "daemon.h"
+#include "rival.h"
 
 #include <blk/blkback.h>
 #include <common/keep.h>
@@ -89,15 +90,49 @@ static int open_blkback(struct worker *w, struct sr_fail *f)
 		.max_ring_page_order = opt->max_ring_page_order,
 		.max_indirect_segments = opt->max_indirect_segments,
 		.max_persistent_grants = opt->max_persistent_grants,
+		.no_qdisk = !daemon_serves_qdisk(w->d, sr_hv_domid(w->hv)),
+		.rival = rival_takes,
+		.rival_ctx = w->d,
 	};
 	int ret = sr_blkback_new(w->hv, &options, &w->bb);
 
 	return ret ? sr_fail(f, -ret, "can't set up the backend: %s", strerror(-ret)) : 0;
 }
 
-static int open_all(struct worker *w, int keep_fd, struct sr_fail *f)
+/* What a frontend's pages and events need, tried before any disk does. */
+static int try_devices(struct worker *w)
+{
+	struct sr_gnttab *gt = NULL;
+	struct sr_evtchn *ev = NULL;
+	int ret = sr_gnttab_open(w->hv, &gt);
+
+	if (!ret)
+		ret = sr_evtchn_open(w->hv, &ev);
+	sr_evtchn_close(ev);
+	sr_gnttab_close(gt);
+	return ret;
+}
+
+static int open_hypervisor(struct worker *w, struct sr_fail *f)
 {
 	const char *address = w->d->opt.hypervisor;
+	bool xen = !strcmp(address, "xen:");
+	const char *name = daemon_hypervisor(w->d);
+	int ret = sr_hv_open(address, &w->hv);
+
+	if (ret)
+		return sr_fail(f, -ret, "%s: can't open the hypervisor: %s; is %s running?", name,
+			       strerror(-ret), xen ? "xenstored" : "it");
+	ret = try_devices(w);
+	if (ret)
+		return sr_fail(
+		    f, -ret, "%s: can't use grants or event channels: %s%s", name, strerror(-ret),
+		    xen ? "; run modprobe xen-gntdev and modprobe xen-evtchn, as root" : "");
+	return rival_check_start(w->d, sr_hv_domid(w->hv), f);
+}
+
+static int open_all(struct worker *w, int keep_fd, struct sr_fail *f)
+{
 	struct control_subject subject = { .d = w->d };
 	char *notify = NULL;
 	int ret;
@@ -109,9 +144,8 @@ static int open_all(struct worker *w, int keep_fd, struct sr_fail *f)
 	if (notify)
 		setenv("NOTIFY_SOCKET", notify, 1);
 	free(notify);
-	if (!ret && (ret = sr_hv_open(address, &w->hv)))
-		sr_fail(f, -ret, "%s: can't open the hypervisor: %s; is it running?", address,
-			strerror(-ret));
+	if (!ret)
+		ret = open_hypervisor(w, f);
 	if (!ret)
 		ret = open_registry(w, f);
 	if (!ret)
@@ -128,7 +162,7 @@ static int open_all(struct worker *w, int keep_fd, struct sr_fail *f)
 static void say_ready(const struct worker *w, int ready_fd)
 {
 	sr_log(&w->d->src, SR_LOG_INFO, "%s: serving as domain %u, %u queue threads, %s",
-	       w->d->opt.hypervisor, w->d->domid, w->d->opt.threads,
+	       daemon_hypervisor(w->d), sr_hv_domid(w->hv), w->d->opt.threads,
 	       sr_keep_survives(w->keep) ? "disks survive a crash of this process"
 					 : "disks do not survive a crash of this process");
 	if (ready_fd >= 0) {
@@ -171,10 +205,10 @@ int worker_run(struct daemon *d, int keep_fd, int ready_fd)
 	ret = sr_blkback_run(w.bb);
 	if (control_lost_machine(w.control)) {
 		sr_log(&d->src, SR_LOG_ERROR, "%s is gone, and all disks with it",
-		       d->opt.hypervisor);
+		       daemon_hypervisor(d));
 		status = EXIT_GONE;
 	} else if (ret) {
-		sr_log(&d->src, SR_LOG_ERROR, "%s: %s", d->opt.hypervisor, strerror(-ret));
+		sr_log(&d->src, SR_LOG_ERROR, "%s: %s", daemon_hypervisor(d), strerror(-ret));
 	} else {
 		sr_log(&d->src, SR_LOG_INFO, "stopped");
 		status = EXIT_DRAINED;

@@ -61,6 +61,15 @@ struct sr_blkback_options {
 	 * 0; 1: yes; -1: no.
 	 */
 	int remove_directory;
+	bool no_qdisk; /* devices below backend/qdisk are another backend's */
+	/*
+	 * Whether another backend of this host takes a device below backend/TYPE, and in `why` who
+	 * and what to do. Such a device is left alone: nothing of it is written. NULL: none does.
+	 * Called by the control thread.
+	 */
+	bool (*rival)(void *ctx, const char *type, uint16_t frontend, uint32_t devid, char *why,
+		      size_t size);
+	void *rival_ctx;
 };
 
 #define SR_BLKBACK_NONE UINT32_MAX

@@ -1,0 +1,164 @@
+#!/usr/bin/env python3
+"""splitringd on `xen:`, which here are Xen's libraries over an embedded machine."""
+import os
+import signal
+
+from harness import BUILD, SPLITRINGD, Machine, equal, main, run, wait
+
+VERIFY = f"{BUILD}/tools/verify"
+LEAVE = "run modprobe -r xen-blkback, and blacklist it"
+
+
+class XenMachine(Machine):
+    """Its daemon knows only `xen:`. The name makes its directory the one of that address."""
+
+    def __init__(self, sysfs=()):
+        super().__init__()
+        self.name = "xen"
+        self.dir = f"{self.temp.name}/run/{self.name}"
+        self.xen_env = dict(self.env, SPLITRING_HYPERVISOR=f"embedded:{self.dir}",
+                            XENSTORED_PATH=f"{self.dir}/xenstored",
+                            SPLITRING_SYSFS=self.path("sys"),
+                            LD_LIBRARY_PATH=f"{BUILD}/hypervisor/dropin")
+        for name in sysfs:
+            self.sysfs(name)
+
+    def sysfs(self, name, text=None):
+        path = self.path(f"sys/{name}")
+        if text is None:
+            os.makedirs(path)
+        else:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            with open(path, "w", encoding="ascii") as file:
+                file.write(text)
+
+    def address(self):
+        return "xen:"
+
+    def start_daemon(self, *options):
+        plain, self.env = self.env, self.xen_env
+        try:
+            super().start_daemon(*options)
+        finally:
+            self.env = plain
+
+    def splitringd(self):
+        """One that is to fail: its exit status and what it says."""
+        status, _, err = run(SPLITRINGD, "--hypervisor", "xen:", env=self.xen_env)
+        return status, err.partition("splitringd: ")[2].strip()
+
+    def device(self, kind="vbd", devid=51712):
+        """The nodes of a disk that a guest waits for; its directory."""
+        if not self.domain("g"):
+            self.good("create", self.guest("g", "/bin/sh", "-c 'exec sleep 1000'"))
+        domid = self.domain("g")["domid"]
+        back = f"/local/domain/0/backend/{kind}/{domid}/{devid}"
+        front = f"/local/domain/{domid}/device/vbd/{devid}"
+        for path, value in {
+                f"{front}/backend": back, f"{front}/state": "1", f"{back}/frontend": front,
+                f"{back}/frontend-id": str(domid), f"{back}/params": "null:size=1M",
+                f"{back}/mode": "w", f"{back}/online": "1", f"{back}/state": "1"}.items():
+            assert self.xenstore("write", path, value) is not None
+        return back
+
+    def nodes(self, back):
+        return self.xenstore("ls", back)
+
+
+DRIVER = "bus/xen-backend/drivers/vbd"
+
+
+def test_serves():
+    """a guest's verified I/O, and kill -9 in the midst of it"""
+    with XenMachine() as m:
+        m.start_daemon()
+        m.good("create", m.guest("g", VERIFY, "", [f"{m.image(size=8 << 20)},raw,xvda,w"]))
+
+        def requests():
+            return sum(d.get("requests", 0) for d in m.json("block-list"))
+        wait("I/O", lambda: requests() > 100)
+        for _ in range(10):
+            worker = m.info()["pid"]
+            os.kill(worker, signal.SIGKILL)
+            wait("another worker", lambda w=worker: (m.info() or {}).get("pid", w) != w)
+            wait("I/O", lambda: requests() > 20)
+        os.kill(m.domain("g")["pids"][0], signal.SIGTERM)
+        wait("the end of g", lambda: not m.domain("g"), 120)
+        out = m.good("console", "g")
+        assert '"errors":0' in out.replace(" ", "") and '"differences":0' in out.replace(" ", ""), out
+        equal(m.stop_daemon(), 0)
+
+
+def test_second():
+    """a second daemon is refused"""
+    with XenMachine() as m:
+        m.start_daemon()
+        equal(m.splitringd(), (1, f"xen: splitringd with pid {m.daemon.pid} serves domain 0 of it "
+                               "already; stop that one first"))
+
+
+def test_qdisk():
+    """a qdisk of dom0 is QEMU's: not one node of it is written"""
+    with XenMachine() as m:
+        m.start_daemon()
+        back = m.device("qdisk")
+        before = m.nodes(back)
+        ours = m.device("vbd", 51728)
+        wait("a disk of ours", lambda: m.xenstore("read", f"{ours}/state") == "2\n")
+        equal(m.nodes(back), before)
+
+
+def test_blkback_at_start():
+    """with xen-blkback loaded it does not start in dom0, and says what to do"""
+    with XenMachine([DRIVER, "module/xen_blkback/initstate"]) as m:
+        equal(m.splitringd(), (1, f"Linux's xen-blkback would serve the same disks; {LEAVE}"))
+
+
+def test_blkback_built_in():
+    """the same where it is built into the kernel"""
+    with XenMachine([DRIVER, "module/xen_blkback"]) as m:
+        equal(m.splitringd(), (1, "Linux's xen-blkback would serve the same disks; boot this kernel "
+                               "with initcall_blacklist=xen_blkif_init"))
+
+
+def test_blkback_later():
+    """loaded later it has the new disks, of which nothing is written"""
+    with XenMachine() as m:
+        m.start_daemon()
+        m.sysfs(DRIVER)
+        back = m.device()
+        wait("its line", lambda: "leaving it alone: Linux's xen-blkback serves it; " + LEAVE in m.log())
+        before = m.nodes(back)
+        assert 'state = "1"' in before and "feature" not in before, before
+        equal(m.stop_daemon(), 0)
+        equal(m.nodes(back), before)
+
+
+def test_blkback_gone():
+    """a disk that was left to it is served once it is gone and the disk begins anew"""
+    with XenMachine() as m:
+        m.start_daemon()
+        m.sysfs(DRIVER)
+        back = m.device()
+        wait("its line", lambda: "leaving it alone" in m.log())
+        os.rmdir(m.path(f"sys/{DRIVER}"))
+        m.xenstore("write", f"{back}/state", "1")
+        wait("InitWait", lambda: m.xenstore("read", f"{back}/state") == "2\n")
+
+
+def test_no_autoprobe():
+    """where the kernel gives it no devices by itself, only what it has is left to it"""
+    with XenMachine([DRIVER]) as m:
+        m.sysfs("bus/xen-backend/drivers_autoprobe", "0\n")
+        m.start_daemon()
+        back = m.device()
+        wait("InitWait", lambda: m.xenstore("read", f"{back}/state") == "2\n")
+        domid = m.domain("g")["domid"]
+        m.sysfs(f"bus/xen-backend/devices/vbd-{domid}-51728/driver")
+        taken = m.device("vbd", 51728)
+        wait("its line", lambda: "leaving it alone" in m.log())
+        equal(m.xenstore("read", f"{taken}/state"), "1\n")
+
+
+main([test_serves, test_second, test_qdisk, test_blkback_at_start, test_blkback_built_in,
+      test_blkback_later, test_blkback_gone, test_no_autoprobe])
