@@ -10,7 +10,6 @@ type = "{kind}"
 memory = {memory}
 vcpus = {vcpus}
 cpus = "{cpus}"
-ramdisk = "/guest/initrd.img"
 extra = "console=hvc0 rdinit=/init quiet loglevel=4 panic=-1 {extra}"
 on_crash = "{on_crash}"
 on_reboot = "destroy"
@@ -18,10 +17,10 @@ disk = [ {disks} ]
 vif = [ {vifs} ]
 """
 KINDS = {
-    "pv": 'kernel = "/guest/vmlinux"\n',
-    "pvh": 'kernel = "/guest/vmlinux"\ntsc_mode = "native"\n',
+    "pv": 'kernel = "/guest/vmlinux"\nramdisk = "/guest/initrd.img"\n',
+    "pvh": 'kernel = "/guest/vmlinux"\nramdisk = "/guest/initrd.img"\ntsc_mode = "native"\n',
     # QEMU's boot loader knows no ELF file; the disks that QEMU would emulate are none of xvd*.
-    "hvm": 'kernel = "/guest/vmlinuz"\ntsc_mode = "native"\nvga = "none"\nsdl = 0\nvnc = 0\nxen_platform_pci = 1\n',
+    "hvm": 'kernel = "/guest/vmlinuz"\nramdisk = "/guest/initrd.gz"\ntsc_mode = "native"\nvga = "none"\nsdl = 0\nvnc = 0\nxen_platform_pci = 1\n',
 }
 
 

@@ -13,11 +13,22 @@ NAMES = re.compile(r"lib(rbd|rados|gfapi|nbd|ibverbs|rdmacm|pmem|pmemblk|spice-s
                    r"brlapi|vdeplug|capstone|cbor|u2f-server|jack|pulse|asound|sndio|pipewire-0|vte-2|gtk-3|SDL2-2)"
                    r"(\.\d+)?\.so(\.\d+)*")
 SYMBOL = re.compile(r"\s*\d+: [0-9a-f]+\s+\S+ (FUNC|OBJECT|IFUNC|TLS)\s+(?:GLOBAL|WEAK|UNIQUE) DEFAULT\s+(?!UND|ABS)\S+ "
-                    r"([\w.$]+)(?:@@?([\w.]+))?", re.A)
+                    r"([\w.$]+)(?:(@@?)([\w.]+))?", re.A)
 
 
 def wanted(name):
     return NAMES.fullmatch(name) is not None
+
+
+def symbols(text):
+    """What a library defines, by readelf's word: {name: (kind, its newest version or "")}."""
+    found = {}
+    for line in text.splitlines():
+        match = SYMBOL.match(line)
+        # C++ is called by nobody outside of these libraries.
+        if match and not match[2].startswith("_Z") and (match[2] not in found or match[3] == "@@"):
+            found[match[2]] = ("object" if match[1] == "OBJECT" else "function", match[4] or "")
+    return found
 
 
 def make(name, source, folder):
@@ -27,22 +38,16 @@ def make(name, source, folder):
         return path
     os.makedirs(folder, exist_ok=True)
     text = subprocess.check_output(["readelf", "--dyn-syms", "-W", source], text=True)
-    code, versions, seen = [], {}, set()
-    for line in text.splitlines():
-        found = SYMBOL.match(line)
-        # C++ is called by nobody outside of these libraries.
-        if not found or found[2] in seen or found[2].startswith("_Z"):
-            continue
-        seen.add(found[2])
-        kind = "object" if found[1] == "OBJECT" else "function"
-        code.append(f".globl {found[2]}\n.type {found[2]}, @{kind}\n{found[2]}: ud2\n")
-        versions.setdefault(found[3] or "", []).append(found[2])
+    code, versions = [], {}
+    for symbol, (kind, version) in symbols(text).items():
+        code.append(f".globl {symbol}\n.type {symbol}, @{kind}\n{symbol}: ud2\n")
+        versions.setdefault(version, []).append(symbol)
     with open(f"{path}.s", "w", encoding="ascii") as file:
         file.write(".text\n" + "".join(code) + '.section .note.GNU-stack,"",@progbits\n')
     with open(f"{path}.map", "w", encoding="ascii") as file:
-        for version, symbols in versions.items():
+        for version, names in versions.items():
             if version:
-                file.write(f"{version} {{ {'; '.join(symbols)}; }};\n")
+                file.write(f"{version} {{ {'; '.join(names)}; }};\n")
     script = [f"-Wl,--version-script={path}.map"] if set(versions) - {""} else []
     subprocess.run(["gcc", "-shared", "-nostdlib", f"-Wl,-soname,{name}", *script, "-o", f"{path}.new", f"{path}.s"],
                    check=True)

@@ -1,0 +1,40 @@
+"""Stock Linux guests (PV, PVH, HVM) on disks of splitringd: what an operator does, and kill -9."""
+from lab.checks import basics, clean, come_up, destroy, devices, image, queues, recovery
+from lab.daemon import Daemon
+from lab.guest import ours
+from lab.scenario import equal
+
+KILLS = 20
+
+
+def shut_down(lab, host, guest):
+    with lab.check(f"{guest.kind.upper()}: a clean shutdown"):
+        guest.shutdown()
+    clean(lab, host, guest.kind.upper())
+    host.good("rm -f /images/*")
+
+
+def run(lab, release="bookworm", kills=KILLS):
+    host = lab.boot(release)
+    daemon = Daemon(host, "--threads 2")
+
+    pv = come_up(lab, host, "pv")
+    basics(lab, host, pv)
+    devices(lab, host, pv)
+    recovery(lab, daemon, pv, kills)
+    shut_down(lab, host, pv)
+
+    pvh = come_up(lab, host, "pvh", vcpus=2)
+    basics(lab, host, pvh)
+    queues(lab, host, pvh)
+    devices(lab, host, pvh)
+    destroy(lab, pvh)
+    clean(lab, host, "PVH")
+
+    hvm = come_up(lab, host, "hvm")
+    basics(lab, host, hvm)
+    recovery(lab, daemon, hvm, 1)
+    shut_down(lab, host, hvm)
+
+    with lab.check("splitringd ends when told, with status 0"):
+        equal(daemon.stop(), 0)
