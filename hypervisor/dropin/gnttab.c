@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* libxengnttab, the half that uses other domains' grants. Errors are those of Linux's gntdev. */
+#include <embedded/notify.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -44,6 +45,8 @@ int xengnttab_set_max_grants(xengnttab_handle *xgt, uint32_t nr_grants)
 /* The program sees it no more. */
 static void let_go(xengnttab_handle *xgt, struct window *w)
 {
+	if (w->told)
+		sr_em_gnttab_fire(xgt->gt, w->notice);
 	for (unsigned i = 0; i < w->parts; i++)
 		sr_gnttab_unmap(xgt->gt, w->part[i], 1);
 	free(w);
@@ -69,19 +72,42 @@ static int map_error(int err)
 	return err == -EPERM || err == -ENOMEM ? err : -EINVAL;
 }
 
-/* `stride`: 1 where each page has a domain of its own in `domids`, 0 where one is for all. */
-static struct window *map(xengnttab_handle *xgt, uint32_t count, const uint32_t *domids,
-			  unsigned stride, const uint32_t *refs, int prot)
+/* What is to be mapped. */
+struct wish {
+	uint32_t count;
+	const uint32_t *domids;
+	unsigned stride; /* 1: each page has a domain of its own; 0: one for all */
+	const uint32_t *refs;
+	int prot;
+	uint32_t offset, port; /* of a notification for a single page; UINT32_MAX: none */
+};
+
+static int map_pages(xengnttab_handle *xgt, struct window *w, const struct wish *wish)
 {
+	int err = 0;
+
+	for (uint32_t i = 0; !err && i < wish->count; i++)
+		err = map_page(xgt, w, wish->domids[i * wish->stride], wish->refs[i], wish->prot);
+	if (!err && wish->prot != (PROT_READ | PROT_WRITE) &&
+	    mprotect(w->addr, (size_t)wish->count << SR_PAGE_SHIFT, wish->prot))
+		err = -errno;
+	if (!err && (wish->offset != UINT32_MAX || wish->port != UINT32_MAX)) {
+		err = sr_em_gnttab_notify(xgt->gt, (uint16_t)wish->domids[0], wish->refs[0],
+					  wish->offset, wish->port, &w->notice);
+		w->told = !err;
+	}
+	return err;
+}
+
+static void *map(xengnttab_handle *xgt, const struct wish *wish)
+{
+	uint32_t count = wish->count;
 	struct window *w = NULL, *lost;
 	int err = count && count <= INT32_MAX ? sr_window_new(count, count, &w) : -EINVAL;
 
 	pthread_mutex_lock(&xgt->base.lock);
-	for (uint32_t i = 0; !err && i < count; i++)
-		err = map_page(xgt, w, domids[i * stride], refs[i], prot);
-	if (!err && prot != (PROT_READ | PROT_WRITE) &&
-	    mprotect(w->addr, (size_t)count << SR_PAGE_SHIFT, prot))
-		err = -errno;
+	if (!err)
+		err = map_pages(xgt, w, wish);
 	if (!err) {
 		while ((lost = sr_window_take_lost(&xgt->windows, w)))
 			let_go(xgt, lost);
@@ -93,40 +119,38 @@ static struct window *map(xengnttab_handle *xgt, uint32_t count, const uint32_t 
 	}
 	pthread_mutex_unlock(&xgt->base.lock);
 	if (!err)
-		return w;
+		return w->addr;
 	sr_dropin_fail(&xgt->base, map_error(err), "map grant references");
 	return NULL;
 }
 
-static void *address(const struct window *w)
-{
-	return w ? w->addr : NULL;
-}
-
 void *xengnttab_map_grant_ref(xengnttab_handle *xgt, uint32_t domid, uint32_t ref, int prot)
 {
-	return address(map(xgt, 1, &domid, 0, &ref, prot));
+	return xengnttab_map_grant_ref_notify(xgt, domid, ref, prot, UINT32_MAX, UINT32_MAX);
 }
 
 void *xengnttab_map_grant_refs(xengnttab_handle *xgt, uint32_t count, uint32_t *domids,
 			       uint32_t *refs, int prot)
 {
-	return address(map(xgt, count, domids, 1, refs, prot));
+	const struct wish wish = { count, domids, 1, refs, prot, UINT32_MAX, UINT32_MAX };
+
+	return map(xgt, &wish);
 }
 
 void *xengnttab_map_domain_grant_refs(xengnttab_handle *xgt, uint32_t count, uint32_t domid,
 				      uint32_t *refs, int prot)
 {
-	return address(map(xgt, count, &domid, 0, refs, prot));
+	const struct wish wish = { count, &domid, 0, refs, prot, UINT32_MAX, UINT32_MAX };
+
+	return map(xgt, &wish);
 }
 
 void *xengnttab_map_grant_ref_notify(xengnttab_handle *xgt, uint32_t domid, uint32_t ref, int prot,
 				     uint32_t notify_offset, evtchn_port_t notify_port)
 {
-	if (notify_offset == UINT32_MAX && notify_port == UINT32_MAX)
-		return xengnttab_map_grant_ref(xgt, domid, ref, prot);
-	sr_dropin_fail(&xgt->base, -EOPNOTSUPP, "set up a notification");
-	return NULL;
+	const struct wish wish = { 1, &domid, 0, &ref, prot, notify_offset, notify_port };
+
+	return map(xgt, &wish);
 }
 
 int xengnttab_unmap(xengnttab_handle *xgt, void *start_address, uint32_t count)

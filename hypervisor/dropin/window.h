@@ -25,10 +25,9 @@ struct window {
 	struct window *next;
 	uint8_t *addr; /* the program's */
 	unsigned count;
-	/* Its first page has a notification, see <embedded/notify.h>. */
-	bool notify;
-	uint16_t domid;
-	uint32_t ref;
+	/* Somebody is told of its end, see <embedded/notify.h>. */
+	bool told;
+	uint32_t notice;
 	unsigned parts;
 	void *part[]; /* the provider's addresses: one a page, or one for all */
 };

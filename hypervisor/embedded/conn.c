@@ -59,6 +59,7 @@ bool sr_conn_reply(struct sr_machine *m, struct sr_conn_state *c, struct sr_em_r
 /* Gives back all that the handle held. */
 static void release(struct sr_machine *m, struct sr_conn_state *c)
 {
+	sr_notices_fire_all(m, c);
 	sr_ports_close_all(m, c);
 	if (c->estate)
 		sr_ranges_release(m, c);
@@ -156,6 +157,8 @@ static int hello(struct sr_machine *m, struct sr_conn_state *c, const struct sr_
 		return hello_gnttab(m, c, reply, fds, nr_fds);
 	if (c->kind == SR_EM_GNTSHR)
 		return hello_gntshr(m, c, reply, fds, nr_fds);
+	if (c->kind == SR_EM_EVTCHN)
+		return sr_ports_hello(m, c, fds, nr_fds);
 	return 0;
 }
 
@@ -229,9 +232,10 @@ static bool allowed(const struct sr_conn_state *c, uint32_t op)
 	case SR_EM_INSTANCE:
 		return op == SR_EM_FOREIGN;
 	case SR_EM_GNTTAB:
-		return op == SR_EM_COPY;
+		return op == SR_EM_COPY ||
+		       (c->dom->trusted && (op == SR_EM_NOTICE || op == SR_EM_FIRE));
 	case SR_EM_GNTSHR:
-		return op == SR_EM_PAGES || op == SR_EM_REFS;
+		return op >= SR_EM_PAGES && op <= SR_EM_FIRE;
 	case SR_EM_EVTCHN:
 		return op >= SR_EM_ALLOC && op <= SR_EM_UNBIND;
 	case SR_EM_CONTROL:
@@ -264,6 +268,12 @@ static bool answer(struct sr_machine *m, struct sr_conn_state *c, struct sr_em_r
 		break;
 	case SR_EM_REFS:
 		reply.status = sr_ranges_refs(m, c, req->amount.count, &reply);
+		break;
+	case SR_EM_NOTICE:
+		reply.status = sr_notices_add(m, c, &req->notice, &reply);
+		break;
+	case SR_EM_FIRE:
+		reply.status = sr_notices_fire(m, c, req->notice.id);
 		break;
 	case SR_EM_ALLOC:
 	case SR_EM_BIND:
@@ -362,6 +372,7 @@ static void door_ready(struct sr_machine *m, struct sr_source *src)
 	c->src.ready = conn_ready;
 	c->dom = dom;
 	c->core_conn = SR_CONN_NONE;
+	c->ringer = c->bell = -1;
 	if (sr_machine_watch(m, &c->src)) {
 		close(fd);
 		free(c);

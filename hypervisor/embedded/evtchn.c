@@ -20,8 +20,10 @@
 #include "provider_impl.h"
 
 #define BATCH    64
-#define MAX_IDLE 8          /* rings of a masked port that are put up with */
-#define SELF     UINT32_MAX /* epoll's data for `self`; no port has that number */
+#define MAX_IDLE 8 /* rings of a masked port that are put up with */
+/* epoll's data for `self` and `bell`; no port has such a number. */
+#define SELF UINT32_MAX
+#define BELL (UINT32_MAX - 1)
 
 struct port {
 	uint32_t number;
@@ -43,6 +45,7 @@ struct em_evtchn {
 	int epfd; /* the handle's pollable descriptor */
 	int self; /* see tell_pollers() */
 	bool self_set;
+	int bell;            /* the machine has sent us an event, somewhere */
 	struct port **ports; /* by number */
 	uint32_t nr_ports;
 	struct port *ready, **ready_end;
@@ -365,11 +368,23 @@ static bool heed(struct em_evtchn *ev, uint32_t number)
 	return true;
 }
 
+static void look_everywhere(struct em_evtchn *ev)
+{
+	for (uint32_t i = 0; i < ev->nr_ports; i++) {
+		struct port *p = ev->ports[i];
+
+		if (p && !p->masked && !p->queued && sr_channel_peek(p->line))
+			queue(ev, p);
+	}
+}
+
 static bool take_event(struct em_evtchn *ev, uint32_t *number)
 {
 	while (ev->next_event < ev->nr_events) {
 		*number = ev->events[ev->next_event++].data.u32;
-		if (heed(ev, *number))
+		if (*number == BELL)
+			look_everywhere(ev);
+		else if (heed(ev, *number))
 			return true;
 	}
 	return false;
@@ -432,6 +447,8 @@ static void em_close(struct sr_evtchn *base)
 		close(ev->epfd);
 	if (ev->self >= 0)
 		close(ev->self);
+	if (ev->bell >= 0)
+		close(ev->bell);
 	free(ev->ports);
 	free(ev);
 }
@@ -461,13 +478,18 @@ int sr_em_evtchn_open(struct sr_hypervisor *base, struct sr_evtchn **out)
 	ev->base.ops = &ops;
 	ev->hv = hv;
 	ev->ready_end = &ev->ready;
-	ev->client.fd = -1;
+	ev->client.fd = ev->bell = -1;
 	ev->epfd = epoll_create1(EPOLL_CLOEXEC);
 	ev->self = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (ev->epfd < 0 || ev->self < 0 || epoll_ctl(ev->epfd, EPOLL_CTL_ADD, ev->self, &e))
 		err = -errno;
 	else
-		err = sr_em_hv_connect(hv, SR_EM_EVTCHN, &ev->client, &reply, NULL, 0);
+		err = sr_em_hv_connect(hv, SR_EM_EVTCHN, &ev->client, &reply, &ev->bell, 1);
+	if (!err) {
+		e = (struct epoll_event){ .events = EPOLLIN | EPOLLET, .data.u32 = BELL };
+		if (epoll_ctl(ev->epfd, EPOLL_CTL_ADD, ev->bell, &e))
+			err = -errno;
+	}
 	if (err) {
 		em_close(&ev->base);
 		return err;

@@ -4,6 +4,7 @@
  * both out in runs (ranges.c); within its runs a handle needs nobody.
  */
 #include <core/grant_table.h>
+#include <embedded/notify.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -322,6 +323,31 @@ static void em_close(struct sr_gntshr *base)
 	}
 	unmap(gs);
 	free(gs);
+}
+
+int sr_em_gntshr_notify(struct sr_gntshr *base, void *addr, uint32_t offset, uint32_t port,
+			uint32_t *id)
+{
+	struct em_gntshr *gs = (struct em_gntshr *)base;
+	struct sr_em_request req = { .op = SR_EM_NOTICE,
+				     .notice = { .offset = offset, .port = port } };
+	struct sr_em_reply reply;
+	int err = frames_of(gs, addr, 1, true, &req.notice.frame);
+
+	if (!err)
+		err = sr_em_call(&gs->client, &req, &reply, NULL, 0);
+	if (!err)
+		*id = reply.notice;
+	return err;
+}
+
+int sr_em_gntshr_fire(struct sr_gntshr *base, uint32_t id)
+{
+	struct em_gntshr *gs = (struct em_gntshr *)base;
+	struct sr_em_request req = { .op = SR_EM_FIRE, .notice = { .id = id } };
+	struct sr_em_reply reply;
+
+	return sr_em_call(&gs->client, &req, &reply, NULL, 0);
 }
 
 static const struct sr_gntshr_ops ops = {

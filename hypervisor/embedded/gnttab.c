@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* gnttab of trusted domains: the core's operations, in this process. */
+#include <embedded/notify.h>
 #include <errno.h>
 #include <stddef.h>
 #include <stdlib.h>
@@ -88,6 +89,32 @@ static int em_region(struct sr_gnttab *base, uint16_t domid, void **addr, size_t
 	if (gt->hv->strict)
 		return -ENOTSUP;
 	return sr_conn_region(gt->conn, sr_em_domid(gt->hv, domid), addr, len);
+}
+
+int sr_em_gnttab_notify(struct sr_gnttab *base, uint16_t domid, uint32_t ref, uint32_t offset,
+			uint32_t port, uint32_t *id)
+{
+	struct em_gnttab *gt = (struct em_gnttab *)base;
+	struct sr_em_request req = { .op = SR_EM_NOTICE,
+				     .notice = { .domid = sr_em_domid(gt->hv, domid),
+						 .ref = ref,
+						 .offset = offset,
+						 .port = port } };
+	struct sr_em_reply reply;
+	int err = sr_em_call(&gt->client, &req, &reply, NULL, 0);
+
+	if (!err)
+		*id = reply.notice;
+	return err;
+}
+
+int sr_em_gnttab_fire(struct sr_gnttab *base, uint32_t id)
+{
+	struct em_gnttab *gt = (struct em_gnttab *)base;
+	struct sr_em_request req = { .op = SR_EM_FIRE, .notice = { .id = id } };
+	struct sr_em_reply reply;
+
+	return sr_em_call(&gt->client, &req, &reply, NULL, 0);
 }
 
 static void em_close(struct sr_gnttab *base)

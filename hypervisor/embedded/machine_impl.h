@@ -11,6 +11,7 @@
  *   nodes.c     a domain's xenstore nodes
  *   ports.c     event channels: lines and doorbells
  *   ranges.c    pages and grant references handed to gntshr handles
+ *   notices.c   what peers are told when a page is unmapped
  *   control.c   the toolstack's requests
  */
 
@@ -53,9 +54,10 @@ struct sr_conn_state;
 
 /* One event channel port that a handle of ours owns. */
 struct sr_port {
-	struct sr_port *next, **link; /* in its handle's list */
+	struct sr_port *next, **link; /* in its handle's list, or among the orphans */
 	struct sr_dom *dom;
-	struct sr_conn_state *owner;
+	struct sr_conn_state *owner; /* NULL: an orphan */
+	unsigned notices;            /* that will be sent through it */
 	uint32_t port;
 	bool virq;
 	int line_fd;
@@ -82,10 +84,13 @@ struct sr_conn_state {
 	struct sr_dom *dom;
 	bool greeted;
 	enum sr_em_kind kind;
-	uint16_t core_conn;       /* gnttab; SR_CONN_NONE otherwise */
-	struct sr_conn *local;    /* gnttab of a guest: the machine does its copies */
-	struct sr_port *ports;    /* evtchn */
-	struct sr_estate *estate; /* gntshr */
+	uint16_t core_conn;        /* gnttab; SR_CONN_NONE otherwise */
+	struct sr_conn *local;     /* gnttab of a guest: the machine does its copies */
+	struct sr_port *ports;     /* evtchn */
+	int ringer, bell;          /* evtchn: see sr_ports_send(); -1 */
+	struct sr_estate *estate;  /* gntshr */
+	struct sr_notice *notices; /* gntshr, gnttab */
+	uint32_t next_notice;
 };
 
 struct sr_dom {
@@ -101,9 +106,11 @@ struct sr_dom {
 	struct sr_process *processes;
 	struct sr_conn_state *conns;
 	unsigned nr_conns;
-	struct sr_port **ports; /* by number */
-	uint32_t nr_ports;      /* slots in `ports` */
+	struct sr_port **ports;  /* by number */
+	struct sr_port *orphans; /* open for their notices' sake; their handles are closed */
+	uint32_t nr_ports;       /* slots in `ports` */
 	uint32_t live_ports;
+	uint32_t nr_notices;
 	struct sr_grant_table *table; /* the machine's hand in the domain's grant table */
 	struct sr_bitmap page_map, ref_map;
 	struct sr_estate *lingering;
@@ -174,6 +181,20 @@ void sr_ports_deliver(void *ctx, uint16_t domid, uint32_t vcpu, uint32_t port);
 bool sr_ports_request(struct sr_machine *m, struct sr_conn_state *c,
 		      const struct sr_em_request *req);
 void sr_ports_close_all(struct sr_machine *m, struct sr_conn_state *c);
+/* The handle's own bell, on which it hears events that the machine sends. */
+int sr_ports_hello(struct sr_machine *m, struct sr_conn_state *c, int *fds, unsigned *nr_fds);
+/* Keeps a port of `dom` open until sr_ports_let_go(). NULL: there is none of that number. */
+struct sr_port *sr_ports_hold(struct sr_dom *dom, uint32_t port);
+void sr_ports_let_go(struct sr_machine *m, struct sr_port *p);
+/* An event to the other end, if there is one. */
+void sr_ports_send(struct sr_machine *m, const struct sr_port *p);
+
+/* notices.c */
+int sr_notices_add(struct sr_machine *m, struct sr_conn_state *c, const struct sr_em_notice *req,
+		   struct sr_em_reply *reply);
+int sr_notices_fire(struct sr_machine *m, struct sr_conn_state *c, uint32_t id);
+/* The handle is closed: all are fired while its pages are still mapped. */
+void sr_notices_fire_all(struct sr_machine *m, struct sr_conn_state *c);
 
 /* ranges.c */
 int sr_ranges_init(struct sr_machine *m, struct sr_dom *dom);
@@ -186,6 +207,8 @@ int sr_ranges_refs(struct sr_machine *m, struct sr_conn_state *c, uint32_t count
 void sr_ranges_release(struct sr_machine *m, struct sr_conn_state *c);
 /* Frees what lingered and is not mapped any more. */
 void sr_ranges_sweep(struct sr_dom *dom);
+/* Does the frame belong to this very handle? */
+bool sr_ranges_own(const struct sr_conn_state *c, uint32_t frame);
 /* References given out, with those that linger. */
 uint64_t sr_ranges_refs_given(const struct sr_dom *dom);
 

@@ -17,6 +17,9 @@
  * line is marked closed. A sender that sees the mark, or knows no line yet, asks for the peer of
  * now (SR_EM_PEER). So a new peer needs no message to the old side. The line may be used by both
  * peers, one after the other, because both belong to the one domain that may bind to the port.
+ *
+ * The machine itself sends events where a page is unmapped (notices.c). It rings a bell that the
+ * receiving handle has for that and that no peer knows; the handle then looks at all its lines.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -93,6 +96,22 @@ static int make_room(struct sr_dom *dom, uint32_t port)
 	return 0;
 }
 
+static void unlink_port(struct sr_port *p)
+{
+	*p->link = p->next;
+	if (p->next)
+		p->next->link = p->link;
+}
+
+static void link_port(struct sr_port *p, struct sr_port **list)
+{
+	p->next = *list;
+	p->link = list;
+	if (p->next)
+		p->next->link = &p->next;
+	*list = p;
+}
+
 /* Gives the core's fresh port its line and ringer; a failure closes it again. */
 static int adopt(struct sr_machine *m, struct sr_conn_state *c, uint32_t port, bool pending,
 		 struct sr_port **out)
@@ -117,11 +136,7 @@ static int adopt(struct sr_machine *m, struct sr_conn_state *c, uint32_t port, b
 	p->dom = dom;
 	p->owner = c;
 	p->port = port;
-	p->next = c->ports;
-	p->link = &c->ports;
-	if (p->next)
-		p->next->link = &p->next;
-	c->ports = p;
+	link_port(p, &c->ports);
 	dom->ports[port] = p;
 	dom->live_ports++;
 	m->nr_fds += 2;
@@ -133,8 +148,15 @@ fail:
 	return err;
 }
 
+/* A port that a notice needs lives on as an orphan. */
 static void close_port(struct sr_machine *m, struct sr_port *p)
 {
+	if (p->notices) {
+		unlink_port(p);
+		link_port(p, &p->dom->orphans);
+		p->owner = NULL;
+		return;
+	}
 	/* From now on the peer asks; it does so after the core has made its port unbound. */
 	sr_core_evtchn_close(m->core, p->dom->domid, p->port);
 	atomic_fetch_or_explicit(&p->line->word, SR_CHANNEL_CLOSED, memory_order_acq_rel);
@@ -144,16 +166,42 @@ static void close_port(struct sr_machine *m, struct sr_port *p)
 	m->nr_fds -= 2;
 	p->dom->ports[p->port] = NULL;
 	p->dom->live_ports--;
-	*p->link = p->next;
-	if (p->next)
-		p->next->link = p->link;
+	unlink_port(p);
 	free(p);
+}
+
+static void close_bell(struct sr_machine *m, int *fd)
+{
+	if (*fd < 0)
+		return;
+	close(*fd);
+	*fd = -1;
+	m->nr_fds--;
 }
 
 void sr_ports_close_all(struct sr_machine *m, struct sr_conn_state *c)
 {
 	while (c->ports)
 		close_port(m, c->ports);
+	close_bell(m, &c->ringer);
+	close_bell(m, &c->bell);
+}
+
+int sr_ports_hello(struct sr_machine *m, struct sr_conn_state *c, int *fds, unsigned *nr_fds)
+{
+	c->ringer = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (c->ringer < 0)
+		return -errno;
+	m->nr_fds++;
+	if (!c->dom->trusted) {
+		c->bell = make_bell(c->ringer);
+		if (c->bell < 0)
+			return -EMFILE;
+		m->nr_fds++;
+	}
+	fds[0] = c->dom->trusted ? c->ringer : c->bell;
+	*nr_fds = 1;
+	return 0;
 }
 
 /* The other end of an interdomain port; NULL: there is none. */
@@ -185,6 +233,38 @@ void sr_ports_deliver(void *ctx, uint16_t domid, uint32_t vcpu, uint32_t port)
 		n = write(p->ringer, &one, sizeof(one));
 		(void)n; /* EAGAIN: it rings already */
 	}
+}
+
+struct sr_port *sr_ports_hold(struct sr_dom *dom, uint32_t port)
+{
+	struct sr_port *p = find(dom, port);
+
+	if (p)
+		p->notices++;
+	return p;
+}
+
+void sr_ports_let_go(struct sr_machine *m, struct sr_port *p)
+{
+	if (!--p->notices && !p->owner)
+		close_port(m, p);
+}
+
+/*
+ * Rung whatever the line said before: who sent the event that is pending there may have died
+ * before it rang.
+ */
+void sr_ports_send(struct sr_machine *m, const struct sr_port *p)
+{
+	struct sr_port *peer = peer_of(m, p);
+	uint64_t one = 1;
+	ssize_t n;
+
+	if (!peer || !peer->owner)
+		return;
+	sr_channel_send(peer->line);
+	n = write(peer->owner->ringer, &one, sizeof(one));
+	(void)n; /* EAGAIN: it rings already */
 }
 
 /* --- requests -------------------------------------------------------------------------------- */

@@ -20,7 +20,7 @@
 
 #include <embedded/control.h>
 
-#define SR_EM_VERSION  0x73720001u
+#define SR_EM_VERSION  0x73720002u
 #define SR_EM_MAX_FDS  4
 #define SR_EM_COPY_MAX 4096u /* bytes of data that travel with one message */
 
@@ -35,12 +35,15 @@ enum sr_em_kind {
 
 /* Each with the connections that may send it, and the descriptors that come with its reply. */
 enum sr_em_op {
-	SR_EM_HELLO,   /* any, first. gnttab of a trusted domain: maptrack; gntshr: mem, table */
+	/* any, first. gnttab of a trusted domain: maptrack; gntshr: mem, table; evtchn: bell */
+	SR_EM_HELLO,
 	SR_EM_BYE,     /* any: the machine gives back what the handle held before it answers */
 	SR_EM_FOREIGN, /* instance of a trusted domain: mem, table, active */
 	SR_EM_COPY,    /* gnttab of a guest; data may follow the request and the reply */
 	SR_EM_PAGES,   /* gntshr: pages for this handle alone */
 	SR_EM_REFS,    /* gntshr: grant references for this handle alone */
+	SR_EM_NOTICE,  /* gntshr, and gnttab of a trusted domain: see <embedded/notify.h> */
+	SR_EM_FIRE,    /* the same: the notice's time has come */
 	SR_EM_ALLOC,   /* evtchn: line, bell */
 	SR_EM_BIND,    /* evtchn: line, bell, the peer's line, the peer's ringer */
 	SR_EM_VIRQ,    /* evtchn: line, bell */
@@ -66,6 +69,15 @@ struct sr_em_copy {
 	uint16_t to_domid;
 	uint32_t to_ref;
 	uint16_t to_offset;
+};
+
+struct sr_em_notice {
+	uint32_t id;    /* FIRE, the only field there: from the reply to NOTICE */
+	uint32_t frame; /* gntshr: of the handle's own pages */
+	uint32_t domid; /* gnttab: the page that this domain granted by this reference */
+	uint32_t ref;
+	uint32_t offset; /* of the byte; -1: none */
+	uint32_t port;   /* of the caller's domain; -1: none */
 };
 
 struct sr_em_create {
@@ -94,6 +106,7 @@ struct sr_em_request {
 			uint32_t virq; /* VIRQ */
 		} arg;
 		struct sr_em_copy copy;
+		struct sr_em_notice notice;
 		struct sr_em_create create;
 	};
 };
@@ -113,6 +126,7 @@ struct sr_em_reply {
 	union {
 		struct sr_em_hello_reply hello;
 		int32_t grant_status; /* COPY: GNTST_* */
+		uint32_t notice;      /* NOTICE: its number */
 		struct {
 			uint32_t first, count;
 			uint32_t frames; /* REFS: grant frames in use from now on */

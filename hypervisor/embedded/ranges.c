@@ -113,6 +113,14 @@ void sr_ranges_release(struct sr_machine *m, struct sr_conn_state *c)
 	m->untidy |= c->dom->lingering != NULL;
 }
 
+bool sr_ranges_own(const struct sr_conn_state *c, uint32_t frame)
+{
+	for (const struct sr_range *r = c->estate ? c->estate->pages : NULL; r; r = r->next)
+		if (frame >= r->first && frame - r->first < r->count)
+			return true;
+	return false;
+}
+
 static uint64_t refs_of(const struct sr_estate *estate)
 {
 	uint64_t n = 0;

@@ -99,7 +99,7 @@ static void each_handle_does_its_own_kind_only(void **state)
 		enum sr_em_op first, last;
 	} may[] = { { SR_EM_INSTANCE, SR_EM_FOREIGN, SR_EM_FOREIGN },
 		    { SR_EM_GNTTAB, SR_EM_COPY, SR_EM_COPY },
-		    { SR_EM_GNTSHR, SR_EM_PAGES, SR_EM_REFS },
+		    { SR_EM_GNTSHR, SR_EM_PAGES, SR_EM_FIRE },
 		    { SR_EM_EVTCHN, SR_EM_ALLOC, SR_EM_UNBIND } };
 	struct fixture *f = *state;
 	uint16_t domid = machine_guest(f, "guest");

@@ -17,8 +17,8 @@
  * by themselves. A guest sees its own memory only. The machine does its grant copies for it, and
  * it cannot map what other guests grant (-EPERM), unless the machine trusts guests.
  *
- * The process needs two file descriptors an event channel port; it raises its soft RLIMIT_NOFILE
- * to the hard one.
+ * The process needs two file descriptors an event channel port, and up to three an open handle; it
+ * raises its soft RLIMIT_NOFILE to the hard one.
  */
 
 #include <stdbool.h>
