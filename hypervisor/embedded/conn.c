@@ -258,6 +258,7 @@ static bool answer(struct sr_machine *m, struct sr_conn_state *c, struct sr_em_r
 		reply.status = hello(m, c, req, &reply, fds, &nr_fds);
 		break;
 	case SR_EM_BYE:
+		c->orderly = true;
 		release(m, c);
 		break;
 	case SR_EM_FOREIGN:

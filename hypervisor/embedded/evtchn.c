@@ -368,12 +368,13 @@ static bool heed(struct em_evtchn *ev, uint32_t number)
 	return true;
 }
 
-static void look_everywhere(struct em_evtchn *ev)
+/* The machine has rung: for which port? */
+static void answer_bell(struct em_evtchn *ev)
 {
 	for (uint32_t i = 0; i < ev->nr_ports; i++) {
 		struct port *p = ev->ports[i];
 
-		if (p && !p->masked && !p->queued && sr_channel_peek(p->line))
+		if (p && !p->masked && !p->queued && sr_channel_belled(p->line))
 			queue(ev, p);
 	}
 }
@@ -383,7 +384,7 @@ static bool take_event(struct em_evtchn *ev, uint32_t *number)
 	while (ev->next_event < ev->nr_events) {
 		*number = ev->events[ev->next_event++].data.u32;
 		if (*number == BELL)
-			look_everywhere(ev);
+			answer_bell(ev);
 		else if (heed(ev, *number))
 			return true;
 	}

@@ -83,6 +83,7 @@ struct sr_conn_state {
 	struct sr_conn_state *next, **link; /* in its domain's list */
 	struct sr_dom *dom;
 	bool greeted;
+	bool orderly; /* its end was asked for, see SR_EM_BYE */
 	enum sr_em_kind kind;
 	uint16_t core_conn;        /* gnttab; SR_CONN_NONE otherwise */
 	struct sr_conn *local;     /* gnttab of a guest: the machine does its copies */

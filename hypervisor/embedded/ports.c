@@ -170,6 +170,41 @@ static void close_port(struct sr_machine *m, struct sr_port *p)
 	free(p);
 }
 
+/* The other end of an interdomain port; NULL: there is none. */
+static struct sr_port *peer_of(struct sr_machine *m, const struct sr_port *p)
+{
+	struct evtchn_status st = { .dom = DOMID_SELF, .port = p->port };
+	struct sr_dom *dom;
+
+	if (sr_core_evtchn_status(m->core, p->dom->domid, &st) ||
+	    st.status != EVTCHNSTAT_interdomain)
+		return NULL;
+	dom = sr_dom_find(m, st.u.interdomain.dom);
+	return dom ? find(dom, st.u.interdomain.port) : NULL;
+}
+
+static void ring_bell(const struct sr_conn_state *c)
+{
+	uint64_t one = 1;
+	ssize_t n = write(c->ringer, &one, sizeof(one));
+
+	(void)n; /* EAGAIN: it rings already */
+}
+
+/*
+ * A process was killed, maybe between an event and its ring: nobody else would ring for it, since
+ * it is pending.
+ */
+static void ring_for_the_dead(struct sr_machine *m, const struct sr_conn_state *c)
+{
+	for (const struct sr_port *p = c->ports; p; p = p->next) {
+		struct sr_port *peer = peer_of(m, p);
+
+		if (peer && peer->owner && sr_channel_recover(peer->line))
+			ring_bell(peer->owner);
+	}
+}
+
 static void close_bell(struct sr_machine *m, int *fd)
 {
 	if (*fd < 0)
@@ -181,6 +216,8 @@ static void close_bell(struct sr_machine *m, int *fd)
 
 void sr_ports_close_all(struct sr_machine *m, struct sr_conn_state *c)
 {
+	if (!c->orderly)
+		ring_for_the_dead(m, c);
 	while (c->ports)
 		close_port(m, c->ports);
 	close_bell(m, &c->ringer);
@@ -202,19 +239,6 @@ int sr_ports_hello(struct sr_machine *m, struct sr_conn_state *c, int *fds, unsi
 	fds[0] = c->dom->trusted ? c->ringer : c->bell;
 	*nr_fds = 1;
 	return 0;
-}
-
-/* The other end of an interdomain port; NULL: there is none. */
-static struct sr_port *peer_of(struct sr_machine *m, const struct sr_port *p)
-{
-	struct evtchn_status st = { .dom = DOMID_SELF, .port = p->port };
-	struct sr_dom *dom;
-
-	if (sr_core_evtchn_status(m->core, p->dom->domid, &st) ||
-	    st.status != EVTCHNSTAT_interdomain)
-		return NULL;
-	dom = sr_dom_find(m, st.u.interdomain.dom);
-	return dom ? find(dom, st.u.interdomain.port) : NULL;
 }
 
 /* --- events that the machine itself raises --------------------------------------------------- */
@@ -250,21 +274,12 @@ void sr_ports_let_go(struct sr_machine *m, struct sr_port *p)
 		close_port(m, p);
 }
 
-/*
- * Rung whatever the line said before: who sent the event that is pending there may have died
- * before it rang.
- */
 void sr_ports_send(struct sr_machine *m, const struct sr_port *p)
 {
 	struct sr_port *peer = peer_of(m, p);
-	uint64_t one = 1;
-	ssize_t n;
 
-	if (!peer || !peer->owner)
-		return;
-	sr_channel_send(peer->line);
-	n = write(peer->owner->ringer, &one, sizeof(one));
-	(void)n; /* EAGAIN: it rings already */
+	if (peer && peer->owner && sr_channel_send_by_bell(peer->line) == SR_CHANNEL_RING)
+		ring_bell(peer->owner);
 }
 
 /* --- requests -------------------------------------------------------------------------------- */

@@ -26,6 +26,7 @@
 #define SR_CHANNEL_PENDING 1u /* an event was sent and not taken */
 #define SR_CHANNEL_ARMED   2u /* unmasked: the receiver wants the doorbell for the next event */
 #define SR_CHANNEL_CLOSED  4u /* by the machine process: this pair is no more */
+#define SR_CHANNEL_BELL    8u /* by the machine process: it rang, and not at this port's doorbell */
 
 /* One direction. Zero bytes are a fresh one: not pending, masked, open. */
 struct sr_channel_line {
@@ -67,7 +68,7 @@ static inline bool sr_channel_peek(struct sr_channel_line *line)
 /* Receiver: take the event and mask the channel. True if there was one. */
 static inline bool sr_channel_take(struct sr_channel_line *line)
 {
-	uint32_t gone = SR_CHANNEL_PENDING | SR_CHANNEL_ARMED;
+	uint32_t gone = SR_CHANNEL_PENDING | SR_CHANNEL_ARMED | SR_CHANNEL_BELL;
 
 	return atomic_fetch_and_explicit(&line->word, ~gone, memory_order_acq_rel) &
 	       SR_CHANNEL_PENDING;
@@ -94,6 +95,39 @@ static inline void sr_channel_close(struct sr_channel *ch)
 {
 	atomic_fetch_or_explicit(&ch->lines[0].word, SR_CHANNEL_CLOSED, memory_order_acq_rel);
 	atomic_fetch_or_explicit(&ch->lines[1].word, SR_CHANNEL_CLOSED, memory_order_acq_rel);
+}
+
+/*
+ * Machine process: like sr_channel_send(), and SR_CHANNEL_RING is for a bell that stands for many
+ * lines. One ring an event: who waits on a descriptor and then reads it counts on that.
+ */
+static inline enum sr_channel_sent sr_channel_send_by_bell(struct sr_channel_line *line)
+{
+	uint32_t old = atomic_load_explicit(&line->word, memory_order_relaxed);
+	uint32_t set;
+
+	do
+		set = old & SR_CHANNEL_PENDING ? 0 : SR_CHANNEL_PENDING | SR_CHANNEL_BELL;
+	while (!atomic_compare_exchange_weak_explicit(&line->word, &old, old | set,
+						      memory_order_acq_rel, memory_order_relaxed));
+	return set && old & SR_CHANNEL_ARMED ? SR_CHANNEL_RING : SR_CHANNEL_QUIET;
+}
+
+/* Machine process: a sender has died. True: it may not have rung for the event that it sent. */
+static inline bool sr_channel_recover(struct sr_channel_line *line)
+{
+	uint32_t waiting = SR_CHANNEL_PENDING | SR_CHANNEL_ARMED;
+
+	return (atomic_fetch_or_explicit(&line->word, SR_CHANNEL_BELL, memory_order_acq_rel) &
+		waiting) == waiting;
+}
+
+/* Receiver: has the machine rung for this line? */
+static inline bool sr_channel_belled(struct sr_channel_line *line)
+{
+	uint32_t sent = SR_CHANNEL_PENDING | SR_CHANNEL_BELL;
+
+	return (atomic_load_explicit(&line->word, memory_order_acquire) & sent) == sent;
 }
 
 static inline bool sr_channel_closed(struct sr_channel_line *line)
