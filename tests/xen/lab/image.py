@@ -24,6 +24,7 @@ LIBRARIES = ("/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/u
 XEN_PROGRAMS = ("xl", "xenconsoled", "xen-init-dom0", "xenstored", "libxl-save-helper", "lsevtchn", "xentop")
 XENSTORE = ("", "-ls", "-read", "-write", "-list", "-watch", "-rm", "-chmod")
 FILE_SYSTEM = ("/sbin/mke2fs", "/sbin/e2fsck", "/usr/bin/fio")
+CONTRACT = ("contract-peer", *(f"test_contract_{name}" for name in ("gnttab", "evtchn", "gntshr", "xenstore", "death")))
 EXT4 = ("crc32c_generic", "ext4")
 DOM0_MODULES = ("xen-evtchn", "xen-gntdev", "xen-gntalloc", "xenfs", "xen-privcmd", "loop", "brd", "null_blk",
                 "xen-blkback", "xen-netback", "bridge", "tun", *EXT4)
@@ -153,11 +154,20 @@ class Builder:
         self.program(*self.library("libgcc_s.so.1", []))
 
 
+def add_contract(builder, build):
+    """The contract suite and its peer, which run in either."""
+    for name in CONTRACT:
+        builder.program(f"/usr/bin/{name}", f"{build}/tests/contract/{name}")
+
+
 def guest_tree(release, build):
     b = Builder(release)
     b.base("guest/init", f"{build}/tests/xen/agent")
     for name in XENSTORE:
         b.program(f"/usr/bin/xenstore{name}")
+    # A guest may be a driver domain.
+    b.program("/usr/sbin/splitringd", f"{build}/tools/splitringd")
+    add_contract(b, build)
     b.add_modules(GUEST_MODULES)
     b.busybox()
     return b.tree
@@ -190,6 +200,7 @@ def dom0_tree(release, build, files):
             b.tree.file(f"/etc/xen/scripts/{name}", f"{hotplug}/{name}")
     for name in ("splitringd", "splitring"):
         b.program(f"/usr/sbin/{name}", f"{build}/tools/{name}")
+    add_contract(b, build)
     for name, source in files.items():
         b.tree.file(f"/guest/{name}", source)
     b.add_modules(DOM0_MODULES)
