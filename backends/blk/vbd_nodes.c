@@ -18,15 +18,21 @@ static bool get_flag(struct sr_vbd *v, const char *key, bool fallback)
 
 int sr_vbd_read_params(struct sr_vbd *v, char **params)
 {
-	static const char format[] = "raw:";
+	/* For a qdisk libxl puts before the path how QEMU is to read it: a raw image is "aio". */
+	static const char *const formats[] = { "aio:", "raw:" };
 	char *text;
 	int rc = sr_xs_get(v->bb->xs, XBT_NULL, v->path, "params", &text);
 
 	if (rc)
 		return rc;
-	/* For a qdisk libxl puts the image's format before the path. */
-	if (!strcmp(v->type, "qdisk") && !strncmp(text, format, sizeof(format) - 1))
-		memmove(text, text + sizeof(format) - 1, strlen(text) - sizeof(format) + 2);
+	for (size_t i = 0; i < 2 && !strcmp(v->type, "qdisk"); i++) {
+		size_t len = strlen(formats[i]);
+
+		if (!strncmp(text, formats[i], len)) {
+			memmove(text, text + len, strlen(text + len) + 1);
+			break;
+		}
+	}
 	*params = text;
 	return 0;
 }

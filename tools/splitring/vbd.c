@@ -80,7 +80,7 @@ static bool make_dir(struct xs_handle *xs, xs_transaction_t t, const char *path,
 static bool write_backend(struct xs_handle *xs, xs_transaction_t t, const char *dir,
 			  const struct vbd *v, const struct sr_disk *disk)
 {
-	const char *prefix = v->kind == SR_DISK_QDISK && disk->target[0] == '/' ? "raw:" : "";
+	const char *prefix = v->kind == SR_DISK_QDISK ? "aio:" : "";
 	char front[PATH_SIZE], params[PATH_MAX + 8];
 
 	frontend_path(v, front);

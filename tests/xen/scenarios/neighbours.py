@@ -1,5 +1,4 @@
-"""splitringd beside others that would serve the same disks, and in a driver domain."""
-from lab.guest import qdisk
+"""splitringd beside others that would serve the same disks."""
 from lab.scenario import equal
 
 DAEMON = "splitringd --hypervisor xen: --pidfile /run/splitringd.pid --log /var/log/splitringd.log"
@@ -44,29 +43,10 @@ def run(lab):
         guest.shutdown()
     with lab.check("a disk of a xen-blkback that was loaded later is left alone"):
         host.good("modprobe xen-blkback")
-        host.put("/tmp/p.cfg", f"name='p'\ntype='pv'\nkernel='/guest/vmlinux'\nmemory=64\ndisk=['{OURS}']\n")
+        host.put("/tmp/p.cfg", f"name='p'\ntype='pv'\nkernel='/guest/vmlinux'\nmemory=192\ndisk=['{OURS}']\n")
         host.good("xl create -p /tmp/p.cfg")
         host.wait_for("the line", f"grep -q 'leaving it alone: .*{REMEDY}' /var/log/splitringd.log")
         nodes = "".join(host.nodes("/local/domain/0/backend/vbd"))
         # Features that Linux does not know are ours.
         assert "max-ring-pages" not in nodes and "hotplug-status" not in nodes, nodes
         host.good("xl destroy p && modprobe -r xen-blkback")
-    with lab.check("a driver domain without QEMU serves a qdisk"):
-        host.good("kill $(tail -1 /run/splitringd.pid)")
-        driver = host.create("drv", "pv", memory=256, config="driver_domain=1\n")
-        driver.good("modprobe -a xen_evtchn xen_gntdev && truncate -s 32M /dev/shm/a")
-        start(driver)
-        guest = host.create("h", "pv", [qdisk("/dev/shm/a") + ",backend=drv"])
-        verified_io(guest)
-        nodes = "\n".join(host.nodes(f"/local/domain/{driver.domid}/backend/qdisk"))
-        assert 'feature-persistent = "1"' in nodes, nodes
-    with lab.check("kill -9 of the driver domain's daemon, and the disk's removal"):
-        load = guest.start("fio --name=v --filename=/dev/xvda --direct=1 --rw=randrw --bs=4k --size=8M --iodepth=8 "
-                           "--ioengine=libaio --verify=crc32c --loops=3 --output-format=terse >/dev/null")
-        for _ in range(2):
-            driver.good("sleep 1; kill -9 $(head -1 /run/splitringd.pid)")
-        load.good(180)
-        guest.shutdown()
-        host.wait_for("the daemon to remove the directory",
-                      f"! xenstore-ls -f /local/domain/{driver.domid}/backend 2>/dev/null | grep -q frontend")
-        driver.destroy()
