@@ -2,6 +2,7 @@
 /* Unmap notification: whoever is told of a page's end, and however that comes. */
 #include "machine.h"
 
+#include <core/channel.h>
 #include <embedded/notify.h>
 #include <errno.h>
 #include <poll.h>
@@ -204,6 +205,37 @@ static void a_kill_fires(void **state)
 	pair_close(&p);
 }
 
+/* A process that is killed between an event and its ring, played by a client of ours. */
+static void an_event_of_the_dead_is_not_lost(void **state)
+{
+	struct sr_em_request req = { .op = SR_EM_BIND };
+	struct sr_channel_line *line;
+	struct sr_em_client cl;
+	struct sr_em_reply reply;
+	struct pair p;
+	uint32_t port;
+	int fds[4];
+
+	pair_open(&p, *state);
+	assert_int_equal(sr_evtchn_alloc_unbound(p.eg, 0, &port), 0);
+	assert_int_equal(sr_em_connect(p.f->dir, 0, SR_EM_EVTCHN, &cl, &reply, fds, 1), 0);
+	close(fds[0]);
+	req.arg.domid = p.domid;
+	req.arg.port = port;
+	assert_int_equal(sr_em_call(&cl, &req, &reply, fds, 4), 0);
+	line = mmap(NULL, SR_PAGE_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fds[2], 0);
+	assert_ptr_not_equal(line, MAP_FAILED);
+	assert_int_equal(sr_channel_send(line), SR_CHANNEL_RING);
+	assert_int_equal(heard(p.eg, 0), 0);
+	for (int i = 0; i < 4; i++)
+		close(fds[i]);
+	munmap(line, SR_PAGE_SIZE);
+	close(cl.fd);
+	assert_int_equal(heard(p.eg, 10000), port);
+	assert_int_equal(heard(p.eg, 0), 0);
+	pair_close(&p);
+}
+
 static void the_end_of_the_domain_fires(void **state)
 {
 	struct pair p;
@@ -293,6 +325,7 @@ int main(void)
 		MACHINE_TEST(closed_handles_fire_in_any_order),
 		MACHINE_TEST(an_unbound_port_still_carries_it),
 		MACHINE_TEST(a_kill_fires),
+		MACHINE_TEST(an_event_of_the_dead_is_not_lost),
 		MACHINE_TEST(the_end_of_the_domain_fires),
 		MACHINE_TEST(the_granter_may_be_gone),
 		MACHINE_TEST(bad_requests_are_refused),
