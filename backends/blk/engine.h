@@ -147,6 +147,7 @@ struct sr_blkq {
 	bool broken, stopping, drain, copying;
 	bool is_starved;
 	bool notify_always; /* the next batch: an event may have been lost */
+	bool armed;         /* the guest was asked to notify us of its next request */
 	struct sr_blkq *next_starved;
 	struct sr_evtchn *ev;
 	void *ring_pages;

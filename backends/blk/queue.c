@@ -208,6 +208,10 @@ static unsigned queue_poll(struct sr_source *source, uint64_t now)
 	if (q->paused && !q->stopping)
 		return 0;
 	q->persistent.tick++;
+	if (q->armed) {
+		q->armed = false;
+		sr_ring_back_disarm(&q->ledger.back.ring);
+	}
 	if (q->with_driver)
 		work = sr_order_reap(q);
 	else
@@ -242,6 +246,7 @@ static bool queue_arm(struct sr_source *source)
 		return !q->with_driver && !q->is_starved;
 	if (sr_ring_back_arm(&q->ledger.back.ring))
 		return true;
+	q->armed = true;
 	sr_stat_add(&q->stats.sleeps, 1);
 	return false;
 }

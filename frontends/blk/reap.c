@@ -9,8 +9,11 @@
 #define PREFETCH 16u
 /* Looks at the ring before the clock is looked at: many waits end within them. */
 #define BLIND_SPINS 32u
-/* Waits that last longer on average than this are slept through; see spin_budget(). */
-#define SPIN_WORTH_NS 50000u
+/*
+ * Waits that last longer on average than this are slept through; see spin_budget(). A fast disk's are
+ * shorter: being woken for each of its batches would cost more than the wait.
+ */
+#define SPIN_WORTH_NS 200000u
 #define SPIN_LEAST_NS 5000u
 
 bool sr_front_head_done(struct sr_blkfront_queue *q, uint32_t head, int error,

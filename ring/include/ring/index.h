@@ -173,6 +173,16 @@ static inline int sr_ring_back_arm(struct sr_ring_back *r)
 	return sr_ring_back_pending(r);
 }
 
+/*
+ * Takes back what arm() asked for: whoever was woken by something else, and looks at the ring
+ * anyway, spares the front a notification. A front that has read the old index notifies once more.
+ */
+static inline void sr_ring_back_disarm(struct sr_ring_back *r)
+{
+	/* Passed already, as req_prod never goes back. */
+	sr_ring_store(&r->shared->req_event, r->req_cons);
+}
+
 /* --- the front: gives requests, takes responses ----------------------------------------------- */
 
 /* Makes an empty ring of the page, which nobody else uses yet. */

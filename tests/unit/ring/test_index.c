@@ -173,6 +173,12 @@ static void notifies_only_who_asked(void **state)
 	assert_int_equal(sr_ring_back_arm(&p.back), 0);
 	p.front.req_prod_pvt += 3;
 	assert_true(sr_ring_front_publish_and_check(&p.front));
+	p.back.req_cons += 3;
+	/* It was woken by something else. */
+	assert_int_equal(sr_ring_back_arm(&p.back), 0);
+	sr_ring_back_disarm(&p.back);
+	p.front.req_prod_pvt += 3;
+	assert_false(sr_ring_front_publish_and_check(&p.front));
 
 	/* The front wants to know of the third response. */
 	p.back.rsp_prod_pvt++;

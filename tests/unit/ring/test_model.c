@@ -29,8 +29,10 @@ struct setup {
 	uint32_t requests;     /* how many go through the ring */
 	uint32_t ahead;        /* the front sleeps until so many responses are there */
 	bool each;             /* the back publishes each response, and decides once a batch */
+	bool disarms;          /* the back takes its wish to be woken back before it looks */
 	bool front_looks_once; /* faults: a sleeper that doesn't look again */
 	bool back_looks_once;
+	bool back_stays_disarmed;
 	bool back_never_decides; /* and a publish() with no decision after it */
 };
 
@@ -84,6 +86,8 @@ static void back(void *arg)
 
 	sr_ring_back_attach(&r, (void *)s->shared.words, SIZE, s->start, s->start);
 	while (r.req_cons != end) {
+		if (s->disarms)
+			sr_ring_back_disarm(&r);
 		count = sr_ring_back_pending(&r);
 		explore_check(count >= 0, "the back saw an impossible req_prod");
 		for (int i = 0; i < count; i++) {
@@ -101,6 +105,8 @@ static void back(void *arg)
 		if (count || r.req_cons == end)
 			continue;
 		count = sr_ring_back_arm(&r);
+		if (s->back_stays_disarmed)
+			sr_ring_back_disarm(&r);
 		explore_check(count >= 0, "the back saw an impossible req_prod");
 		if (count == 0 || s->back_looks_once)
 			explore_wait(TO_BACK);
@@ -154,6 +160,13 @@ static void waking_after_several_responses(void **state)
 	holds((struct setup){ .requests = 3, .ahead = 2, .each = true });
 }
 
+static void a_wish_may_be_taken_back(void **state)
+{
+	holds((struct setup){ .requests = 3, .ahead = 1, .disarms = true });
+	holds((struct setup){
+	    .start = UINT32_MAX - 1, .requests = 3, .ahead = 1, .each = true, .disarms = true });
+}
+
 static void breaks(struct setup s, struct explore_program p, const char *how)
 {
 	struct explore_result r;
@@ -183,8 +196,9 @@ static void each_second_look_is_needed(void **state)
 	breaks((struct setup){ .back_looks_once = true }, (struct explore_program){ 0 }, LOST);
 }
 
-static void a_decision_has_to_follow_publish(void **state)
+static void wishes_and_decisions_are_needed(void **state)
 {
+	breaks((struct setup){ .back_stays_disarmed = true }, (struct explore_program){ 0 }, LOST);
 	breaks((struct setup){ .back_never_decides = true }, (struct explore_program){ 0 }, LOST);
 }
 
@@ -210,9 +224,10 @@ int main(void)
 		cmocka_unit_test(indices_run_through_zero),
 		cmocka_unit_test(one_decision_for_many_publishes_is_enough),
 		cmocka_unit_test(waking_after_several_responses),
+		cmocka_unit_test(a_wish_may_be_taken_back),
 		cmocka_unit_test(each_fence_is_needed),
 		cmocka_unit_test(each_second_look_is_needed),
-		cmocka_unit_test(a_decision_has_to_follow_publish),
+		cmocka_unit_test(wishes_and_decisions_are_needed),
 		cmocka_unit_test(release_and_acquire_are_needed),
 	};
 
