@@ -13,8 +13,9 @@
  * Waits that last longer on average than this are slept through; see spin_budget(). A fast disk's are
  * shorter: being woken for each of its batches would cost more than the wait.
  */
-#define SPIN_WORTH_NS 200000u
+#define SPIN_WORTH_NS 400000u
 #define SPIN_LEAST_NS 5000u
+#define SPIN_MOST_NS  300000u
 
 bool sr_front_head_done(struct sr_blkfront_queue *q, uint32_t head, int error,
 			struct sr_blkfront_done *done)
@@ -202,11 +203,14 @@ static bool news(struct sr_blkfront_queue *q)
 /* How long to spin. Where responses take long, a sleep costs little beside them. */
 static uint64_t spin_budget(const struct sr_blkfront_queue *q)
 {
+	uint64_t budget;
+
 	if (q->front->options.poll)
 		return UINT64_MAX;
 	if (q->wait_ns > SPIN_WORTH_NS)
 		return SPIN_LEAST_NS;
-	return SPIN_LEAST_NS + 2 * q->wait_ns;
+	budget = SPIN_LEAST_NS + 2 * q->wait_ns;
+	return budget < SPIN_MOST_NS ? budget : SPIN_MOST_NS;
 }
 
 static bool spin(struct sr_blkfront_queue *q, uint64_t start, uint64_t deadline)
