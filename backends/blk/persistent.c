@@ -98,6 +98,7 @@ uint32_t sr_persistent_add(struct sr_persistent *p, uint32_t ref, void **addr)
 {
 	uint32_t home = sr_persistent_home(p, ref), i;
 	void *page;
+	int rc;
 
 	if (p->count >= p->limit)
 		purge(p);
@@ -108,7 +109,11 @@ uint32_t sr_persistent_add(struct sr_persistent *p, uint32_t ref, void **addr)
 		if (p->addrs[i])
 			continue;
 		/* For writing, whatever this request does: the next one may need it. */
-		if (sr_gnttab_map(p->gt, p->domid, &ref, 1, PROT_READ | PROT_WRITE, &page))
+		rc = sr_gnttab_map(p->gt, p->domid, &ref, 1, PROT_READ | PROT_WRITE, &page);
+		/* The hypervisor has no room for more: to ask again for each page would cost. */
+		if (rc == -ENOSPC)
+			p->limit = p->count;
+		if (rc)
 			return SR_PERSISTENT_NONE;
 		p->refs[i] = ref;
 		p->addrs[i] = page;

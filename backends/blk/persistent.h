@@ -6,7 +6,8 @@
  * The grants of one queue that stay mapped, because the frontend has promised to use them again
  * (feature-persistent). A hash table of fixed size: the guest chooses its keys, so a lookup looks
  * at a bounded number of places, however the guest has chosen. Where a page finds no place, or the
- * limit is reached and all are in use, the caller does without.
+ * limit is reached and all are in use, the caller does without. Where the hypervisor maps no more,
+ * what is mapped then becomes the limit.
  *
  * Threads: the queue's.
  */

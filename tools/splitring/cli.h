@@ -19,6 +19,7 @@ struct json_object;
 struct cli {
 	const char *machine;    /* -m, or NULL */
 	char dir[PATH_MAX];     /* of the machine, once cli_find() has found it */
+	bool xen;               /* it is the Xen host that we run on */
 	struct sr_control *ctl; /* once cli_open() has opened it */
 	struct xs_handle *xs;   /* once cli_open_store() has opened it */
 	struct sr_fail fail;
@@ -35,7 +36,10 @@ struct command {
 
 /* main.c */
 
-/* The machine that -m, $SPLITRING_MACHINE or their absence mean: the only one that runs. */
+/*
+ * The machine that -m, $SPLITRING_MACHINE or their absence mean: the only one that runs, or the Xen
+ * host, which is called "xen:".
+ */
 int cli_find(struct cli *cli);
 /* The same, and a connection to it. */
 int cli_open(struct cli *cli);
@@ -64,6 +68,14 @@ bool console_copy(int fd);
 /* cmd_block.c: makes the device and waits for its backend; all or nothing. */
 struct sr_disk;
 int block_attach(struct cli *cli, uint16_t domid, const struct sr_disk *disk);
+
+/*
+ * cmd_xen.c: for the commands that exist on a Xen host. `daemon` and what is added to `array` are
+ * as splitringd tells them.
+ */
+int xen_info(struct cli *cli, struct json_object **daemon);
+int xen_devices(struct cli *cli, int count, char **domains, struct json_object *array);
+int xen_refresh(struct cli *cli, char *domain, const char *vdev);
 
 /* The commands: cmd_*.c */
 int cmd_machine(struct cli *cli, int argc, char **argv);

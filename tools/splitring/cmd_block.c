@@ -111,7 +111,11 @@ int cmd_block_refresh(struct cli *cli, int argc, char **argv)
 
 	if (cli_option(cli, argc, argv, no_options, 2, 2) != -1)
 		return CLI_USAGE;
-	ret = find_vbd(cli, argv[optind], argv[optind + 1], &vbd);
+	ret = cli_find(cli);
+	if (!ret && cli->xen)
+		return xen_refresh(cli, argv[optind], argv[optind + 1]);
+	if (!ret)
+		ret = find_vbd(cli, argv[optind], argv[optind + 1], &vbd);
 	if (ret)
 		return ret;
 	question = json_object_new_object();
@@ -240,16 +244,20 @@ int cmd_block_list(struct cli *cli, int argc, char **argv)
 		json = true;
 	if (c != -1)
 		return CLI_USAGE;
-	ret = cli_open_store(cli);
+	ret = cli_find(cli);
+	if (!ret && !cli->xen)
+		ret = cli_open_store(cli);
 	if (ret)
 		return ret;
 	array = json_object_new_array();
-	for (int i = optind; i < argc && !ret; i++) {
+	if (cli->xen)
+		ret = xen_devices(cli, argc - optind, argv + optind, array);
+	for (int i = optind; i < argc && !ret && !cli->xen; i++) {
 		ret = cli_domain(cli, argv[i], &entry);
 		if (!ret)
 			ret = add_devices(cli, entry.domid, &told, array);
 	}
-	while (optind == argc && !ret && !sr_control_next(cli->ctl, at, &entry)) {
+	while (optind == argc && !ret && !cli->xen && !sr_control_next(cli->ctl, at, &entry)) {
 		at = entry.domid;
 		ret = add_devices(cli, entry.domid, &told, array);
 	}

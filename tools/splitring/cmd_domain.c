@@ -183,6 +183,24 @@ static void print_object(const char *title, struct json_object *o)
 	}
 }
 
+static int info_of_xen(struct cli *cli, bool json)
+{
+	struct json_object *all, *daemon;
+	int ret = xen_info(cli, &daemon);
+
+	if (ret)
+		return ret;
+	if (!json) {
+		print_object("splitringd", daemon);
+		json_object_put(daemon);
+		return 0;
+	}
+	all = json_object_new_object();
+	json_object_object_add(all, "daemon", daemon);
+	cli_print_json(all);
+	return 0;
+}
+
 int cmd_info(struct cli *cli, int argc, char **argv)
 {
 	struct json_object *question, *answer = NULL, *all;
@@ -194,7 +212,11 @@ int cmd_info(struct cli *cli, int argc, char **argv)
 		json = true;
 	if (c != -1)
 		return CLI_USAGE;
-	ret = cli_open(cli);
+	ret = cli_find(cli);
+	if (!ret && cli->xen)
+		return info_of_xen(cli, json);
+	if (!ret)
+		ret = cli_open(cli);
 	if (ret)
 		return ret;
 	ret = sr_control_status(cli->ctl, &status);

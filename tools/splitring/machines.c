@@ -236,7 +236,9 @@ static int talk(int fd, const char *text, char **answer)
 int machine_ask_daemon(const char *dir, unsigned domid, struct json_object *question,
 		       struct json_object **answer, struct sr_fail *f)
 {
+	char pid[PATH_MAX + 16];
 	int fd = connect_daemon(dir, domid), ret;
+	bool is_machine;
 	struct json_object *ok, *error, *got;
 	char *text = NULL;
 
@@ -244,11 +246,14 @@ int machine_ask_daemon(const char *dir, unsigned domid, struct json_object *ques
 	json_object_put(question);
 	if (fd >= 0)
 		close(fd);
+	snprintf(pid, sizeof(pid), "%s/machine.pid", dir);
+	is_machine = !access(pid, F_OK);
 	if (ret == -ENOENT)
 		return sr_fail(f, ENOENT,
 			       "no splitringd serves domain %u; start it: splitringd --hypervisor "
-			       "embedded:%s%s",
-			       domid, dir, domid ? "#ID" : "");
+			       "%s%s%s",
+			       domid, is_machine ? "embedded:" : "xen:", is_machine ? dir : "",
+			       domid ? "#ID" : "");
 	if (ret)
 		return sr_fail(f, -ret, "splitringd does not answer: %s; see its log",
 			       strerror(-ret));

@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <xenstore.h>
 
 static const struct command commands[] = {
@@ -42,7 +43,8 @@ static void help(FILE *out)
 		fprintf(out, "  %s %s\n        %s\n", c->name, c->arguments, c->help);
 	fputs("\n"
 	      "  -m, --machine NAME  the machine: a name, or a directory (default:\n"
-	      "                      $SPLITRING_MACHINE, or the only one that runs)\n"
+	      "                      $SPLITRING_MACHINE, or the only one that runs), or\n"
+	      "                      xen: for the Xen host that this is\n"
 	      "  --version           print the version, and leave\n"
 	      "  --help              print this, and leave\n"
 	      "\n"
@@ -57,6 +59,14 @@ static void usage_of(const char *name)
 			fprintf(stderr, "usage: splitring %s %s\n", c->name, c->arguments);
 }
 
+static int use_xen(struct cli *cli)
+{
+	uint16_t domid;
+
+	cli->xen = true;
+	return sr_run_address_dir("xen:", cli->dir, sizeof(cli->dir), &domid, &cli->fail);
+}
+
 int cli_find(struct cli *cli)
 {
 	const char *env = getenv("SPLITRING_MACHINE");
@@ -66,6 +76,8 @@ int cli_find(struct cli *cli)
 
 	if (*cli->dir)
 		return 0;
+	if (name && !strcmp(name, "xen:"))
+		return use_xen(cli);
 	if (name)
 		return sr_run_machine_dir(name, cli->dir, sizeof(cli->dir), &cli->fail);
 	ret = machines_find(&all, &cli->fail);
@@ -73,6 +85,8 @@ int cli_find(struct cli *cli)
 		return ret;
 	if (all.running == 1)
 		ret = sr_run_machine_dir(all.last_running, cli->dir, sizeof(cli->dir), &cli->fail);
+	else if (!all.running && !access("/dev/xen/gntdev", F_OK))
+		ret = use_xen(cli);
 	else if (!all.running)
 		ret = sr_fail(&cli->fail, ENOENT,
 			      "no machine runs here; start one: splitring machine start NAME");
@@ -92,6 +106,10 @@ int cli_open(struct cli *cli)
 	ret = cli_find(cli);
 	if (ret)
 		return ret;
+	if (cli->xen)
+		return sr_fail(&cli->fail, ENOTSUP,
+			       "on a Xen host that is xl's; splitring has info, block-list and "
+			       "block-refresh there");
 	ret = sr_control_open(cli->dir, &cli->ctl);
 	if (ret == -ENOENT || ret == -ECONNREFUSED)
 		return sr_fail(&cli->fail, ENOENT,

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
 """splitringd on `xen:`, which here are Xen's libraries over an embedded machine."""
+import json
 import os
 import signal
 
-from harness import BUILD, SPLITRINGD, Machine, equal, main, run, wait
+from harness import BUILD, SPLITRING, SPLITRINGD, Machine, equal, main, run, wait
 
 VERIFY = f"{BUILD}/tools/verify"
 LEAVE = "run modprobe -r xen-blkback, and blacklist it"
@@ -46,6 +47,10 @@ class XenMachine(Machine):
         """One that is to fail: its exit status and what it says."""
         status, _, err = run(SPLITRINGD, "--hypervisor", "xen:", env=self.xen_env)
         return status, err.partition("splitringd: ")[2].strip()
+
+    def on_xen(self, *args):
+        """splitring(1), which takes this for a Xen host: exit status, output, errors."""
+        return run(SPLITRING, "-m", "xen:", *args, env=self.xen_env)
 
     def device(self, kind="vbd", devid=51712):
         """The nodes of a disk that a guest waits for; its directory."""
@@ -108,6 +113,34 @@ def test_qdisk():
         equal(m.nodes(back), before)
 
 
+def test_command():
+    """splitring asks it for its disks, by a domain's number or name, and leaves the rest to xl"""
+    with XenMachine() as m:
+        status, _, err = m.on_xen("info")
+        assert status == 1 and "no splitringd serves domain 0" in err, err
+        m.start_daemon()
+        image = m.image(size=1 << 20)
+        m.good("create", m.guest("g", VERIFY, "", [f"{image},raw,xvda,w"]))
+        domid = m.domain("g")["domid"]
+        equal(json.loads(m.on_xen("info", "--json")[1])["daemon"]["hypervisor"], "xen:")
+        assert "hypervisor" in m.on_xen("info")[1]
+        for which in ([], ["g"], [str(domid)]):
+            disks = json.loads(m.on_xen("block-list", *which, "--json")[1])
+            equal([(d["domid"], d["vdev"], d["backend"], d["size"]) for d in disks], [(domid, "xvda", 0, 1 << 20)])
+        assert image in m.on_xen("block-list")[1]
+        equal(json.loads(m.on_xen("block-list", "7000", "--json")[1]), [])
+        with open(image, "r+b") as file:
+            file.truncate(2 << 20)
+        equal(m.on_xen("block-refresh", "g", "xvda"), (0, "", ""))
+        equal(json.loads(m.on_xen("block-list", "--json")[1])[0]["size"], 2 << 20)
+        status, _, err = m.on_xen("block-refresh", "g", "xvdz")
+        assert status == 1 and "no such disk" in err, err
+        status, _, err = m.on_xen("block-list", "nobody")
+        assert status == 1 and "see xl list" in err, err
+        status, _, err = m.on_xen("list")
+        assert status == 1 and "that is xl's" in err, err
+
+
 def test_blkback_at_start():
     """with xen-blkback loaded it does not start in dom0, and says what to do"""
     with XenMachine([DRIVER, "module/xen_blkback/initstate"]) as m:
@@ -160,5 +193,5 @@ def test_no_autoprobe():
         equal(m.xenstore("read", f"{taken}/state"), "1\n")
 
 
-main([test_serves, test_second, test_qdisk, test_blkback_at_start, test_blkback_built_in,
+main([test_serves, test_second, test_command, test_qdisk, test_blkback_at_start, test_blkback_built_in,
       test_blkback_later, test_blkback_gone, test_no_autoprobe])

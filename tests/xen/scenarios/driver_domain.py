@@ -3,13 +3,14 @@ from lab.guest import qdisk
 from lab.scenario import equal
 
 DAEMON = "splitringd --hypervisor xen: --pidfile /run/splitringd.pid --log /tmp/splitringd.log"
-FIO = ("fio --name=v --filename=/dev/xvda --direct=1 --rw=randrw --bs=4k --size=8M --iodepth=8 --ioengine=libaio "
+FIO = ("fio --name=v --filename=/dev/xvda --direct=1 --rw=randrw --bs=40k --size=8M --iodepth=32 --ioengine=libaio "
        "--verify=crc32c --output-format=terse >/dev/null")
 
 
 def run(lab):
     host = lab.boot()
-    driver = host.create("drv", "pv", memory=256, config="driver_domain=1\n")
+    # Room for 256 maps: fewer than the guest has pages in flight.
+    driver = host.create("drv", "pv", memory=256, config="driver_domain=1\nmax_maptrack_frames=1\n")
     with lab.check("the daemon runs in an unprivileged domain"):
         driver.good("modprobe -a xen_evtchn xen_gntdev && truncate -s 32M /dev/shm/a")
         driver.start(f"exec {DAEMON}")

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: MIT */
+/* Persistent grants over a hypervisor that has room for a few maps only. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+
+#include <hypervisor.h>
+
+#include "persistent.h"
+
+/* The hypervisor. */
+static unsigned room, mapped, asked;
+static uint8_t pages[64][SR_PAGE_SIZE];
+
+int sr_gnttab_map(struct sr_gnttab *gt, uint16_t domid, const uint32_t *refs, unsigned count,
+		  int prot, void **addr)
+{
+	asked++;
+	if (refs[0] >= 64)
+		return -EINVAL;
+	if (mapped == room)
+		return -ENOSPC;
+	mapped++;
+	*addr = pages[refs[0]];
+	return 0;
+}
+
+int sr_gnttab_unmap(struct sr_gnttab *gt, void *addr, unsigned count)
+{
+	mapped--;
+	return 0;
+}
+
+static int setup(void **state)
+{
+	room = 10;
+	mapped = asked = 0;
+	return 0;
+}
+
+static void no_room_lowers_the_limit(void **state)
+{
+	struct sr_persistent p;
+	uint32_t place[10];
+	void *addr;
+
+	assert_int_equal(sr_persistent_init(&p, NULL, 1, 32), 0);
+	for (uint32_t ref = 0; ref < 10; ref++) {
+		place[ref] = sr_persistent_get(&p, ref, &addr);
+		assert_int_not_equal(place[ref], SR_PERSISTENT_NONE);
+		assert_ptr_equal(addr, pages[ref]);
+	}
+	/* All are in use: the eleventh is done without, and the hypervisor is asked once. */
+	for (uint32_t ref = 10; ref < 20; ref++)
+		assert_int_equal(sr_persistent_get(&p, ref, &addr), SR_PERSISTENT_NONE);
+	assert_int_equal(asked, 11);
+	assert_int_equal(p.limit, 10);
+	/* Those that are not take turns. */
+	for (uint32_t ref = 0; ref < 10; ref++)
+		sr_persistent_put(&p, place[ref]);
+	p.tick++;
+	place[0] = sr_persistent_get(&p, 20, &addr);
+	assert_int_not_equal(place[0], SR_PERSISTENT_NONE);
+	assert_ptr_equal(addr, pages[20]);
+	sr_persistent_put(&p, place[0]);
+	assert_true(p.count <= 10);
+	sr_persistent_destroy(&p);
+	assert_int_equal(mapped, 0);
+}
+
+static void no_room_at_all_ends_it(void **state)
+{
+	struct sr_persistent p;
+	void *addr;
+
+	room = 0;
+	assert_int_equal(sr_persistent_init(&p, NULL, 1, 32), 0);
+	for (uint32_t ref = 0; ref < 10; ref++)
+		assert_int_equal(sr_persistent_get(&p, ref, &addr), SR_PERSISTENT_NONE);
+	assert_int_equal(asked, 1);
+	assert_int_equal(p.limit, 0);
+	sr_persistent_destroy(&p);
+}
+
+static void a_bad_reference_lowers_nothing(void **state)
+{
+	struct sr_persistent p;
+	void *addr;
+
+	assert_int_equal(sr_persistent_init(&p, NULL, 1, 32), 0);
+	assert_int_equal(sr_persistent_get(&p, 1000, &addr), SR_PERSISTENT_NONE);
+	assert_int_equal(p.limit, 32);
+	sr_persistent_destroy(&p);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup(no_room_lowers_the_limit, setup),
+		cmocka_unit_test_setup(no_room_at_all_ends_it, setup),
+		cmocka_unit_test_setup(a_bad_reference_lowers_nothing, setup),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
