@@ -12,7 +12,7 @@ import sys
 import threading
 
 sys.path.insert(0, os.path.join(os.environ["SR_SOURCE"], "tests/e2e/tools"))
-from harness import BUILD, Machine, Skip, equal, main, wait  # pylint: disable=wrong-import-position
+from harness import BUILD, Machine, Skip, equal, main, run, wait  # pylint: disable=wrong-import-position
 
 PROXY = "/usr/lib/xen-4.17/bin/vchan-socket-proxy"
 PATH = "data/vchan"
@@ -207,9 +207,11 @@ def test_xenstore():
             wait("the server's nodes", lambda: m.xenstore("read", node))
             env = domain_env(m, 0)
             for tool in ("read", "exists", "ls", "list"):
-                done = subprocess.run([f"xenstore-{tool}", node], env=env, capture_output=True,
-                                      text=True, timeout=20, check=False)
-                equal((tool, done.returncode, done.stderr), (tool, 0, ""))
+                equal(run(f"xenstore-{tool}", node, env=env)[::2], (0, ""))
+            status, out, err = run(f"{BUILD}/hypervisor/dropin/as-domain", f"{m.dir}#1",
+                                   "xenstore-read", "domid")
+            equal((status, out, err), (0, "1\n", ""))
+            equal(run(f"{BUILD}/hypervisor/dropin/as-domain", m.dir, "true")[0], 2)
 
 
 # meson puts the libraries in every program's way; here they are for the unmodified ones.
