@@ -13,37 +13,18 @@ import threading
 
 sys.path.insert(0, os.path.join(os.environ["SR_SOURCE"], "tests/e2e/tools"))
 from harness import BUILD, Machine, Skip, equal, main, run, wait  # pylint: disable=wrong-import-position
+from unmodified import domain_env, need  # pylint: disable=wrong-import-position
 
 PROXY = "/usr/lib/xen-4.17/bin/vchan-socket-proxy"
 PATH = "data/vchan"
 DATA = random.Random(3).randbytes(1500000)
 
 
-def domain_env(machine, domid):
-    """What makes an unmodified program speak for a domain."""
-    env = dict(machine.env, LD_LIBRARY_PATH=f"{BUILD}/hypervisor/dropin",
-               SPLITRING_HYPERVISOR=f"embedded:{machine.dir}#{domid}",
-               XENSTORED_PATH=f"{machine.dir}/xenstored-{domid}")
-    # libxenvchan of Xen 4.17 leaves its flag `blocking` as malloc() gave it, and the proxy hangs
-    # if that is set: 255 has malloc() give zeroes.
-    env["MALLOC_PERTURB_"] = "255"
-    # A sanitizer's runtime has to come before the program's own libraries. What the program leaks
-    # is none of ours.
-    if os.environ.get("SR_PRELOAD"):
-        env["LD_PRELOAD"] = os.environ["SR_PRELOAD"]
-        env["ASAN_OPTIONS"] = (env.get("ASAN_OPTIONS", "") +
-                               ":detect_leaks=0:malloc_fill_byte=0:max_malloc_fill_size=65536")
-    return env
-
-
 class Proxy:
     """`with Proxy(...) as p:` one end; what goes in and comes out are p.send() and p.output()."""
 
     def __init__(self, machine, domid, mode, peer, path, target="-"):
-        if not os.path.exists(PROXY):
-            raise Skip("xen-utils-4.17 is not installed")
-        if os.environ.get("SR_PRELOAD") == "none":
-            raise Skip("this sanitizer cannot be loaded into an unmodified program")
+        need(PROXY, "xen-utils-4.17")
         self.out = machine.path(f"{mode}-{domid}.out")
         with open(self.out, "wb") as out, open(self.out + ".err", "wb") as err:
             self.process = subprocess.Popen(
@@ -178,8 +159,7 @@ def ping(door, listener, turn):
 def test_sockets():
     """A guest's program that is the proxy itself serves one connection after the other."""
     with Machine() as m, socket.socket(socket.AF_UNIX) as listener:
-        if not os.path.exists(PROXY) or os.environ.get("SR_PRELOAD") == "none":
-            raise Skip("the proxy cannot run here")
+        need(PROXY, "xen-utils-4.17")
         listener.bind(m.path("service"))
         listener.listen()
         listener.settimeout(20)
@@ -214,6 +194,4 @@ def test_xenstore():
             equal(run(f"{BUILD}/hypervisor/dropin/as-domain", m.dir, "true")[0], 2)
 
 
-# meson puts the libraries in every program's way; here they are for the unmodified ones.
-os.environ.pop("LD_LIBRARY_PATH", None)
 main([test_guest_and_dom0, test_two_guests, test_kill, test_destroy, test_sockets, test_xenstore])
