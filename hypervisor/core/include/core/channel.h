@@ -118,8 +118,11 @@ static inline bool sr_channel_recover(struct sr_channel_line *line)
 {
 	uint32_t waiting = SR_CHANNEL_PENDING | SR_CHANNEL_ARMED;
 
-	return (atomic_fetch_or_explicit(&line->word, SR_CHANNEL_BELL, memory_order_acq_rel) &
-		waiting) == waiting;
+	/* What is not waiting now was rung for, or is taken by somebody who is awake. */
+	if ((atomic_load_explicit(&line->word, memory_order_acquire) & waiting) != waiting)
+		return false;
+	atomic_fetch_or_explicit(&line->word, SR_CHANNEL_BELL, memory_order_acq_rel);
+	return true;
 }
 
 /* Receiver: has the machine rung for this line? */
