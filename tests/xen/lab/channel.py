@@ -20,13 +20,13 @@ def decode(text):
 class Job:
     """A command that an agent runs. `output` grows until `status` is there."""
 
-    def __init__(self, channel, number, command, on_output):
+    def __init__(self, channel, number, command, on_output, on_end):
         self.channel, self.number, self.command = channel, number, command
-        self.on_output = on_output
+        self.on_output, self.on_end = on_output, on_end
         self.output = ""
         self.status = None
 
-    def wait(self, timeout=60):
+    def wait(self, timeout=120):
         """The job itself, once it has ended; out of time it is killed and that is a failure."""
         with self.channel.changed:
             self.channel.changed.wait_for(lambda: self.status is not None or self.channel.dead, timeout)
@@ -37,7 +37,7 @@ class Job:
         self.kill()
         raise Failed(f"{self.channel.name}: no end after {timeout} s: {self.command}\n{self.output[-800:]}")
 
-    def good(self, timeout=60):
+    def good(self, timeout=120):
         """What it printed; a status other than 0 is a failure."""
         self.wait(timeout)
         if self.status:
@@ -77,13 +77,13 @@ class Channel:
     def send(self, words):
         self.send_text(f"{MARK}{words}\n")
 
-    def start(self, command, talk=False, on_output=None, quiet=False):
+    def start(self, command, talk=False, on_output=None, on_end=None):
+        """talk: write() reaches its stdin. on_output gets its output as it comes, in place of Job.output."""
         with self.changed:
-            job = Job(self, self.next, command, on_output)
+            job = Job(self, self.next, command, on_output, on_end)
             self.jobs[self.next] = job
             self.next += 1
-        if not quiet:
-            self.note(f"$ {command}")
+        self.note(f"$ {command}")
         self.send(f"{job.number} {'talk' if talk else 'run'} {encode(command)}")
         return job
 
@@ -123,6 +123,8 @@ class Channel:
                 job.status = int(text)
                 del self.jobs[number]
                 self.changed.notify_all()
+            if job.on_end:
+                job.on_end()
         elif job and job.on_output:
             job.on_output(text + ("\n" if word == "out" else ""))
         elif job:
@@ -151,11 +153,11 @@ class Machine:
         """A command that goes on by itself, see Job."""
         return self.channel.start(command, **options)
 
-    def run(self, command, timeout=60):
+    def run(self, command, timeout=120):
         """A command to its end: a Job with its `status` and `output`."""
         return self.channel.start(command).wait(timeout)
 
-    def good(self, command, timeout=60):
+    def good(self, command, timeout=120):
         """A command that has to succeed; what it printed, without the last newline."""
         return self.channel.start(command).good(timeout).rstrip("\n")
 
@@ -166,7 +168,7 @@ class Machine:
         job.close()
         job.good()
 
-    def wait_for(self, what, command, timeout=30):
+    def wait_for(self, what, command, timeout=60):
         """Until the command succeeds; what it printed then."""
         deadline = time.monotonic() + timeout
         while True:

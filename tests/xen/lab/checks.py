@@ -71,13 +71,13 @@ def devices(lab, host, guest):
         old = int(guest.good("blockdev --getsize64 /dev/xvda"))
         host.good(f"truncate -s {old + (16 << 20)} /images/{guest.name}; "
                   f"xenstore-write {guest.backend()}/refresh 1")
-        guest.wait_for("the new size", f"[ $(blockdev --getsize64 /dev/xvda) = {old + (16 << 20)} ]", 10)
+        guest.wait_for("the new size", f"[ $(blockdev --getsize64 /dev/xvda) = {old + (16 << 20)} ]")
         guest.good("dd if=/tmp/r of=/dev/xvda bs=1M seek=70 count=4 conv=fsync 2>&1")
     with lab.check(f"{kind}: a read-only disk is read and not written"):
         path = image(host, "ro", "8M")
         host.good(f"head -c 8388608 /dev/urandom >{path}")
         host.good(f"xl block-attach {guest.name} '{ours(path, 'xvdc', 'ro')}'")
-        guest.wait_for("the disk", "[ $(blockdev --getsize64 /dev/xvdc) = 8388608 ]", 10)
+        guest.wait_for("the disk", "[ $(blockdev --getsize64 /dev/xvdc) = 8388608 ]")
         equal(guest.good("cat /sys/block/xvdc/ro"), "1")
         if guest.run("dd if=/dev/zero of=/dev/xvdc bs=4k count=1 conv=fsync").status == 0:
             raise Failed("the guest could write")
@@ -88,22 +88,43 @@ def devices(lab, host, guest):
         for turn in range(5):
             path = image(host, f"extra{turn}", "8M")
             host.good(f"xl block-attach {guest.name} '{ours(path, 'xvdb')}'")
-            guest.wait_for("the disk", "[ $(blockdev --getsize64 /dev/xvdb) = 8388608 ]", 10)
+            guest.wait_for("the disk", "[ $(blockdev --getsize64 /dev/xvdb) = 8388608 ]")
             guest.good("dd if=/tmp/r of=/dev/xvdb bs=64k conv=fsync 2>&1; cmp -n 4194304 /tmp/r /dev/xvdb")
             equal(host.good(f"head -c 4194304 {path} | sha256sum").split()[0], sha(guest, "/tmp/r"))
             host.good(f"xl block-detach {guest.name} xvdb")
-            guest.wait_for("its end", "! [ -e /sys/block/xvdb ]", 10)
+            guest.wait_for("its end", "! [ -e /sys/block/xvdb ]")
         load.finish()
         no_errors(guest)
 
 
+def drivers(lab, host, guest):
+    """What stands behind a disk: the other drivers, and a file system that takes O_DIRECT."""
+    kind = guest.kind.upper()
+    host.good("modprobe -a crc32c_generic ext4 && modprobe brd rd_nr=1 rd_size=65536")
+    host.good("mkfs.ext4 -q /dev/ram0 && mkdir -p /direct && mount -t ext4 /dev/ram0 /direct")
+    host.good("truncate -s 16M /direct/a /images/aio")
+    for name, target in (("aio", "aio:/images/aio"), ("ram", "ram:size=16M"),
+                         ("uring with O_DIRECT", "uring:/direct/a,direct=on"),
+                         ("uring on a block device", "/dev/ram0")):
+        with lab.check(f"{kind}: a disk of the driver {name} is attached, verified and detached"):
+            if target == "/dev/ram0":
+                host.good("umount /direct")
+            host.good(f"xl block-attach {guest.name} '{ours(target, 'xvdd')}'")
+            guest.wait_for("the disk", "[ $(blockdev --getsize64 /dev/xvdd) -ge 16777216 ]")
+            guest.good(fio("randwrite", "4k-256k", 16, "8m", disk="xvdd"))
+            host.good(f"xl block-detach {guest.name} xvdd")
+            guest.wait_for("its end", "! [ -e /sys/block/xvdd ]")
+            no_errors(guest)
+    host.good("modprobe -r brd")
+
+
 def queues(lab, host, guest):
-    with lab.check(f"{guest.kind.upper()}: two queues, both loaded and verified"):
+    with lab.check(f"{guest.kind.upper()}: two queues with rings of 4 pages, both loaded and verified"):
         equal(guest.good("ls /sys/block/xvda/mq | wc -l"), "2")
-        guest.good(fio("randwrite", "16k", 8, "4m", "--numjobs=2 --offset_increment=8m --cpus_allowed=0,1 "
+        guest.good(fio("randwrite", "16k", 128, "4m", "--numjobs=2 --offset_increment=8m --cpus_allowed=0,1 "
                        "--cpus_allowed_policy=split"), 120)
-        node = f"/local/domain/{guest.domid}/device/vbd/51712/multi-queue-num-queues"
-        equal(host.good(f"xenstore-read {node}"), "2")
+        node = f"/local/domain/{guest.domid}/device/vbd/51712"
+        equal(host.good(f"xenstore-read {node}/multi-queue-num-queues {node}/ring-page-order").split(), ["2", "2"])
 
 
 def recovery(lab, daemon, guest, kills):

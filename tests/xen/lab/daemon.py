@@ -19,6 +19,10 @@ class Daemon:
         self.job = self.host.start(f"exec splitringd --log {LOG} --pidfile {PIDFILE} {self.options}")
         self.host.wait_for("splitringd", f"test -s {PIDFILE}")
 
+    def second(self, timeout=30):
+        """Starts another one beside it, which should not stay: the job, once it has ended."""
+        return self.host.run("splitringd --log /dev/stderr", timeout)
+
     def pid(self):
         """The worker's."""
         return int(self.host.good(f"head -1 {PIDFILE}"))
@@ -58,7 +62,7 @@ def grants(host, domid):
 
 def leftovers(host):
     """What guests that are gone have left: nodes, zombies, grants. Empty if all is well."""
-    host.wait_for("the devices to go", "! xenstore-ls -f /local/domain/0/backend/vbd 2>/dev/null | grep -q frontend", 20)
+    host.wait_for("the devices to go", "! xenstore-ls -f /local/domain/0/backend/vbd 2>/dev/null | grep -q frontend")
     found = host.nodes("/local/domain/0/backend/vbd") + host.nodes("/local/domain/0/backend/qdisk")
     found += host.good("xl list | tail -n +3").splitlines()
     host.good("xl dmesg -c >/dev/null; xl debug-keys g")

@@ -54,7 +54,7 @@ class Guest(Machine):
             name=name, kind=kind, memory=memory, vcpus=vcpus, cpus=cpus, extra=extra, on_crash=on_crash,
             disks=", ".join(f"'{disk}'" for disk in disks), vifs=", ".join(f"'{vif}'" for vif in vifs))
 
-    def create(self, timeout=120):
+    def create(self, timeout=240):
         started = time.monotonic()
         path = f"/tmp/{self.name}.cfg"
         self.host.put(path, self.config)
@@ -70,7 +70,8 @@ class Guest(Machine):
         tty = self.host.wait_for("a console", f"xenstore-read {node}")
         self.log = open(os.path.join(self.host.folder, f"{self.name}.log"), "a", encoding="utf-8")
         self.channel = Channel(self.name, lambda text: self.relay.write(text), self.log)
-        self.relay = self.host.start(f"agent relay {tty}", talk=True, on_output=self.channel.feed)
+        self.relay = self.host.start(f"agent relay {tty}", talk=True, on_output=self.channel.feed,
+                                     on_end=lambda: self.channel.end("its console has closed"))
         self.host.guests[self.name] = self
 
     def alive(self):

@@ -64,7 +64,7 @@ class Host(Machine):
             guest.channel.end(why)
         self.channel.end(why)
 
-    def wait_up(self, timeout=120):
+    def wait_up(self, timeout=180):
         self.channel.wait_hello(timeout)
         say(f"dom0 is up, {time.monotonic() - self.started:.1f} s after the start")
 

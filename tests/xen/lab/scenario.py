@@ -24,9 +24,9 @@ class Lab:
 
     def __init__(self, name, build, cache, out, short=False):
         self.name, self.build, self.cache, self.short = name, build, cache, short
-        self.folder = os.path.join(os.path.abspath(out), name)
+        self.folder = self.logs = os.path.join(os.path.abspath(out), name)
         self.host = None
-        self.release = None
+        self.boots = 0
         self.count = collections.Counter()
         self.number = 0
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -35,10 +35,14 @@ class Lab:
     def boot(self, release="bookworm", **options):
         """Boots a host, and ends the one before. See Host for the options."""
         self.end()
-        self.release = Release(release, self.cache)
-        made = images(self.release, self.build)
-        say(f"booting Xen {self.release.xen} and Linux {self.release.kernel_version()}")
-        self.host = Host(made, self.folder, options)
+        release = Release(release, self.cache)
+        made = images(release, self.build)
+        say(f"booting Xen {release.xen} and Linux {release.kernel_version()}")
+        self.boots += 1
+        if self.boots > 1:
+            self.logs = os.path.join(self.folder, f"boot-{self.boots}")
+            os.makedirs(self.logs)
+        self.host = Host(made, self.logs, options)
         self.host.wait_up()
         return self.host
 
@@ -57,7 +61,7 @@ class Lab:
         except Skipped as why:
             self.count["skipped"] += 1
             print(f"ok {self.number} - {what} # SKIP {why}", flush=True)
-        except (Failed, AssertionError, KeyError, ValueError, IndexError, OSError) as why:
+        except Exception as why:  # pylint: disable=broad-except
             self.count["failed"] += 1
             print(f"not ok {self.number} - {what}", flush=True)
             text = str(why) if isinstance(why, Failed) else "".join(traceback.format_exception(why)[-3:])
@@ -73,9 +77,9 @@ class Lab:
         if self.host and not self.host.channel.dead:
             with contextlib.suppress(Failed):
                 text = self.host.run("tail -n 200 /var/log/splitringd.log 2>/dev/null", 10).output
-                with open(os.path.join(self.folder, "splitringd.log"), "w", encoding="utf-8") as file:
+                with open(os.path.join(self.logs, "splitringd.log"), "w", encoding="utf-8") as file:
                     file.write(text)
-        for path in sorted(glob.glob(f"{self.folder}/*.log")):
+        for path in sorted(glob.glob(f"{self.logs}/*.log")):
             with open(path, encoding="utf-8", errors="replace") as file:
                 lines = [line.rstrip() for line in file.readlines() if "doesn't support requested" not in line]
             lines = lines[-TAIL:]

@@ -1,0 +1,157 @@
+"""What goes wrong around splitringd: guests that die early, a store that hangs, limits, rivals."""
+import time
+
+from lab.checks import clean, image
+from lab.daemon import LOG, Daemon, leftovers
+from lab.disk import Load, file_system, fio, no_errors
+from lab.guest import Guest, ours
+from lab.say import Failed
+from lab.scenario import equal
+
+
+def rivals_first(lab, host):
+    with lab.check("splitringd does not start beside Linux's xen-blkback, and says what to do"):
+        host.good("modprobe xen_blkback")
+        job = host.run(f"splitringd --log {LOG}.rival", 20)
+        host.good("modprobe -r xen_blkback")
+        equal(job.status, 1)
+        said = job.output + host.run(f"cat {LOG}.rival").output
+        if "modprobe -r xen-blkback" not in said:
+            raise Failed(f"it said: {said}")
+
+
+def rivals_later(lab, host, guest):
+    with lab.check("xen-blkback is loaded later: splitringd leaves it the disk, xl tells why"):
+        path = image(host, "rival", "8M")
+        host.good("modprobe xen_blkback; echo 1 >/sys/bus/xen-backend/drivers_autoprobe")
+        job = host.run(f"xl block-attach {guest.name} '{ours(path, 'xvdc')}'", 60)
+        if job.status == 0:
+            raise Failed("the disk was attached")
+        host.run(f"xl block-detach {guest.name} xvdc", 60)
+        equal(host.good(f"stat -c %b {path}"), "0", "blocks that somebody wrote")
+        log = host.good(f"grep -c xen-blkback {LOG} || true")
+        if log == "0":
+            raise Failed("splitringd's log does not say it")
+
+
+def early_deaths(lab, host):
+    """A guest is destroyed in each state of the handshake; another one must not notice."""
+    for state, name in ((1, "Initialising"), (3, "Initialised"), (4, "Connected"), (5, "Closing"), (6, "Closed")):
+        with lab.check(f"a guest that is destroyed when its frontend is {name} leaves nothing"):
+            path = image(host, "early", "8M")
+            guest = Guest(host, "early", "pv", [ours(path)])
+            host.put("/tmp/early.cfg", guest.config)
+            host.good(f"xl create {'-p' if state == 1 else ''} /tmp/early.cfg")
+            domid = int(host.good("xl domid early"))
+            node = f"/local/domain/{domid}/device/vbd/51712/state"
+            if state > 4:
+                guest.domid = domid
+                guest.connect()
+                guest.channel.wait_hello(120)
+                guest.start("echo vbd-51712 >/sys/bus/xen/drivers/vbd/unbind")
+            host.good(f"while [ $(xenstore-read {node}) -lt {state} ]; do :; done; xl destroy early", 60)
+            guest.forget()
+            equal(others_gone(host), [])
+
+
+def others_gone(host):
+    """Nodes of guests other than the bystander."""
+    host.wait_for("the devices to go", "[ $(xenstore-list /local/domain/0/backend/vbd | wc -l) = 1 ]")
+    return host.good("xl list | awk 'NR > 1 && $1 != \"Domain-0\" && $1 != \"bystander\"'").splitlines()
+
+
+def crash(lab, host):
+    with lab.check("a guest whose kernel crashes in mid-write leaves nothing"):
+        guest = host.create("crash", "pvh", [ours(image(host, "crash"))])
+        Load(guest, rw="randwrite")
+        guest.start("echo c >/proc/sysrq-trigger")
+        guest.wait_gone()
+        equal(others_gone(host), [])
+
+
+def slow_store(lab, host, daemon, guest, load):
+    with lab.check("xenstored hangs for five seconds: I/O goes on"):
+        count = "awk '{print $1 + $5}' /sys/block/xvda/stat"
+        host.good("kill -STOP $(cat /run/xenstored.pid)")
+        time.sleep(1)
+        before = int(guest.good(count))
+        time.sleep(4)
+        after = int(guest.good(count))
+        host.good("kill -CONT $(cat /run/xenstored.pid)")
+        if after <= before:
+            raise Failed(f"{before} requests before, {after} after")
+        load.check()
+    with lab.check("splitringd is killed while xenstored hangs: it comes back with the store"):
+        host.good(f"kill -STOP $(cat /run/xenstored.pid); kill -9 $(head -1 /run/splitringd.pid)")
+        time.sleep(3)
+        host.good("kill -CONT $(cat /run/xenstored.pid)")
+        before = int(guest.good(count))
+        guest.wait_for("I/O after it", f"[ $({count}) -gt {before + 20} ]")
+        load.check()
+    with lab.check("a disk is attached and detached after that"):
+        host.good(f"xl block-attach {guest.name} '{ours(image(host, 'late', '8M'), 'xvdb')}'")
+        guest.wait_for("the disk", "[ $(blockdev --getsize64 /dev/xvdb) = 8388608 ]")
+        guest.good(fio("randwrite", "64k", 8, "4m", disk="xvdb"))
+        host.good(f"xl block-detach {guest.name} xvdb")
+
+
+def missing(lab, host):
+    with lab.check("an image that is not there: xl create fails, the log says why, nothing is left"):
+        host.put("/tmp/none.cfg", Guest(host, "none", "pv", [ours("/images/none")]).config)
+        if host.run("xl create /tmp/none.cfg").status == 0:
+            raise Failed("xl create did not fail")
+        host.good(f"grep -q /images/none {LOG}")
+        equal(others_gone(host), [])
+
+
+def limits(lab, what, options="", config="", daemon_config=""):
+    """A host or a guest with few grants: fewer features, no error."""
+    host = lab.boot(xen=options)
+    host.put("/tmp/splitringd.conf", daemon_config)
+    daemon = Daemon(host, "--threads 2 --config /tmp/splitringd.conf")
+    guest = None
+    with lab.check(f"{what}: two disks, a file system and verified I/O, no error"):
+        disks = [ours(image(host, "a")), ours(image(host, "b"), "xvdb")]
+        guest = host.create("few", "pv", disks, config=config)
+        load = Load(guest, disk="xvdb", bs="4k-256k")
+        file_system(guest, mib=2)
+        guest.good(fio("randwrite", "256k", 32, "16m"), 120)
+        load.finish()
+        no_errors(guest)
+    with lab.check(f"{what}: the same after kill -9"):
+        load = Load(guest)
+        daemon.kill_worker()
+        time.sleep(2)
+        load.finish()
+        no_errors(guest)
+        guest.shutdown()
+    clean(lab, host, what)
+    daemon.stop()
+
+
+def run(lab):
+    host = lab.boot()
+    rivals_first(lab, host)
+    daemon = Daemon(host, "--threads 2")
+    with lab.check("a second splitringd says that there is one, and leaves"):
+        job = daemon.second()
+        equal(job.status, 1)
+    bystander = host.create("bystander", "pv", [ours(image(host, "bystander"))])
+    load = Load(bystander)
+    early_deaths(lab, host)
+    crash(lab, host)
+    missing(lab, host)
+    slow_store(lab, host, daemon, bystander, load)
+    with lab.check("a guest beside all of this saw no error, and its data is right"):
+        load.finish()
+        no_errors(bystander)
+    rivals_later(lab, host, bystander)
+    bystander.shutdown()
+    with lab.check("nothing is left of all guests"):
+        equal(leftovers(host), [])
+    daemon.stop()
+    limits(lab, "a host with one frame of maptrack entries", "gnttab_max_maptrack_frames=1")
+    # With one frame Linux does not come up. With two, the persistent grants of one disk leave none to the other,
+    # for Linux's frontend gives none back: it waits for ever. (On Linux's own backend it ends in I/O errors.)
+    limits(lab, "a guest with two frames of grants", config="max_grant_frames = 2\n",
+           daemon_config="max_persistent_grants = 0\n")
