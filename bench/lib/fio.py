@@ -38,9 +38,13 @@ def arguments(workload, engine, cpu, runtime, size, extra=()):
 
 
 def read_result(path):
-    """The figures of fio's JSON file: iops, mb_s, p50_us, p99_us, total_ios, cpu_us (the job's)."""
+    """The figures of fio's JSON file."""
     with open(path, encoding="utf-8") as file:
-        text = file.read()
+        return parse(file.read())
+
+
+def parse(text):
+    """The figures of fio's JSON: iops, mb_s, p50_us, p99_us, total_ios."""
     if "{" not in text:
         raise Failed(f"fio wrote no result: {text.strip()[:300] or 'nothing at all'}")
     job = json.loads(text[text.index("{"):])["jobs"][0]
