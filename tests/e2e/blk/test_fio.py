@@ -51,8 +51,8 @@ class Machine:
         if status:
             report("the machine ends well", f"exit status {status}")
 
-    def fio(self, *args, hv=True):
-        """(exit status, output) of a fio run."""
+    def fio(self, *args, hv=True, meanwhile=None):
+        """(exit status, output) of a fio run; meanwhile(line) is called with each line of it."""
         env = dict(os.environ)
         env.pop("SPLITRING_HYPERVISOR", None)
         if hv:
@@ -62,20 +62,26 @@ class Machine:
             # fio itself leaks, and it is not what is tested.
             env["ASAN_OPTIONS"] = "detect_leaks=0:halt_on_error=1"
         command = ["fio", f"--ioengine=external:{engine}", "--name=guest", *args]
-        try:
-            done = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True,
-                                  stderr=subprocess.STDOUT, timeout=120, check=False)
-        except subprocess.TimeoutExpired as timeout:
-            return -1, f"{' '.join(command)}: no end\n{timeout.stdout}"
-        return done.returncode, done.stdout
+        with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, text=True,
+                              stderr=subprocess.STDOUT) as process:
+            late = threading.Timer(120, process.kill)
+            late.start()
+            text = []
+            for line in process.stdout:
+                text.append(line)
+                if meanwhile:
+                    meanwhile(line)
+            status = process.wait()
+            late.cancel()
+        return status, "".join(text)
 
     def good(self, name, *args):
         status, text = self.fio(*args)
         report(name, "" if status == 0 else f"exit status {status}\n{text}")
 
-    def bad(self, name, words, *args, hv=True):
+    def bad(self, name, words, *args, hv=True, meanwhile=None):
         """The run fails, and says `words`."""
-        status, text = self.fio(*args, hv=hv)
+        status, text = self.fio(*args, hv=hv, meanwhile=meanwhile)
         if status == 0:
             report(name, "fio should have failed")
         else:
@@ -132,13 +138,15 @@ def others(machine, image):
                 "--rw=write", "--bs=4k", "--size=1m")
     machine.good("a read from a read-only disk", "--filename=xvdc", "--rw=read", "--bs=4k",
                  "--size=1m")
-    # While it runs: a new connection would see a smaller disk.
-    shrink = threading.Timer(1.5, os.truncate, (image, MIB))
-    shrink.start()
+
+    def shrink(line):
+        # Not before it reads: a new connection would see a smaller disk.
+        if "[R(1)]" in line:
+            os.truncate(image, MIB)
+
     machine.bad("the image shrinks under the disk", "Input/output error", "--filename=xvda",
                 "--rw=read", "--bs=64k", "--size=8m", "--time_based", "--runtime=60",
-                "--rate_iops=500")
-    shrink.join()
+                "--rate_iops=500", "--eta=always", "--eta-newline=1", meanwhile=shrink)
 
 
 def main():
