@@ -1,8 +1,5 @@
 """splitringd in dom0."""
 import os
-import time
-
-from .say import Failed, say
 
 LOG, PIDFILE = "/var/log/splitringd.log", "/run/splitringd.pid"
 
@@ -23,10 +20,6 @@ class Daemon:
         """Starts another one beside it, which should not stay: the job, once it has ended."""
         return self.host.run("splitringd --log /dev/stderr", timeout)
 
-    def pid(self):
-        """The worker's."""
-        return int(self.host.good(f"head -1 {PIDFILE}"))
-
     def kill_worker(self, signal=9):
         """As a crash would; comes back when another worker serves."""
         self.host.good(f"old=$(head -1 {PIDFILE}); kill -{signal} $old; for i in $(seq 200); do "
@@ -45,19 +38,6 @@ class Daemon:
         status = self.job.wait(30).status
         self.save_log()
         return status
-
-
-def grants(host, domid):
-    """How many grants of a guest somebody has mapped, by Xen's own word; the console's and the store's too."""
-    host.good("xl dmesg -c >/dev/null; xl debug-keys g")
-    text = host.good("xl dmesg")
-    count, here = 0, False
-    for line in text.splitlines():
-        if "grant-table for remote" in line:
-            here = f"remote d{domid} " in line
-        elif here and "[0x" in line:
-            count += 1
-    return count
 
 
 def leftovers(host):

@@ -20,7 +20,8 @@ KINDS = {
     "pv": 'kernel = "/guest/vmlinux"\nramdisk = "/guest/initrd.img"\n',
     "pvh": 'kernel = "/guest/vmlinux"\nramdisk = "/guest/initrd.img"\ntsc_mode = "native"\n',
     # QEMU's boot loader knows no ELF file; the disks that QEMU would emulate are none of xvd*.
-    "hvm": 'kernel = "/guest/vmlinuz"\nramdisk = "/guest/initrd.gz"\ntsc_mode = "native"\nvga = "none"\nsdl = 0\nvnc = 0\nxen_platform_pci = 1\n',
+    "hvm": 'kernel = "/guest/vmlinuz"\nramdisk = "/guest/initrd.gz"\ntsc_mode = "native"\n'
+           'vga = "none"\nsdl = 0\nvnc = 0\nxen_platform_pci = 1\n',
 }
 
 
@@ -73,9 +74,6 @@ class Guest(Machine):
         self.relay = self.host.start(f"agent relay {tty}", talk=True, on_output=self.channel.feed,
                                      on_end=lambda: self.channel.end("its console has closed"))
         self.host.guests[self.name] = self
-
-    def alive(self):
-        return self.host.run(f"xl domid {self.name}").status == 0
 
     def wait_gone(self, timeout=60):
         self.host.wait_for(f"the end of {self.name}", f"! xl domid {self.name} 2>/dev/null", timeout)

@@ -1,6 +1,5 @@
 """The Xen host: QEMU, Xen, dom0."""
 import os
-import re
 import socket
 import subprocess
 import threading
@@ -8,7 +7,7 @@ import time
 
 from .channel import Channel, Machine
 from .guest import Guest
-from .say import Failed, say
+from .say import say
 
 # Seen with QEMU 7.2: with monitor Xen faults in its idle loop; with smap dom0 dies at its first access; with
 # rdtscp a PVH guest hangs; with xsave domains that share a processor corrupt each other's registers.
@@ -78,11 +77,6 @@ class Host(Machine):
         """The lines of xenstore-ls -f, none if there is no such node."""
         return self.run(f"xenstore-ls -f {path} 2>/dev/null").output.splitlines()
 
-    def xen_log(self, pattern=""):
-        """What Xen has on its own console, or the lines of it that match."""
-        lines = self.good("xl dmesg").splitlines()
-        return [line for line in lines if re.search(pattern, line)]
-
     def close(self):
         if self.qemu.poll() is None:
             self.qemu.terminate()
@@ -94,7 +88,3 @@ class Host(Machine):
         self.reader.join(5)
         self.socket.close()
         self.log.close()
-
-    def alive(self):
-        if self.qemu.poll() is not None:
-            raise Failed(f"QEMU has ended with {self.qemu.returncode}, see {self.folder}/qemu.log")

@@ -4,6 +4,7 @@ Made from an unpacked release, small, so that a boot takes seconds under emulati
 the programs that are named here, the libraries that they need, and modules by name. Nothing is
 compressed, for it is the emulated processor that would have to decompress it.
 """
+import fcntl
 import glob
 import gzip
 import hashlib
@@ -30,11 +31,24 @@ DOM0_MODULES = ("xen-evtchn", "xen-gntdev", "xen-gntalloc", "xenfs", "xen-privcm
                 "xen-blkback", "xen-netback", "bridge", "tun", *EXT4)
 GUEST_MODULES = ("xen-blkfront", "xen-netfront", "xen-evtchn", "xen-gntdev", "xen-gntalloc", *EXT4)
 
+# All that Debian's says of a small ext4.
+MKE2FS = """[defaults]
+	base_features = sparse_super,large_file,filetype,resize_inode,dir_index,ext_attr
+	blocksize = 4096
+	inode_size = 256
+[fs_types]
+	small = {
+		inode_ratio = 4096
+	}
+	ext4 = {
+		features = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,dir_nlink,extra_isize
+	}
+"""
+
 
 def kernel(path):
     """The ELF file in a bzImage: Xen and xl take it as it is, and nobody has to decompress it."""
-    with open(path, "rb") as file:
-        data = file.read()
+    data = content(path)
     offset, length = struct.unpack_from("<II", data, 0x248)
     start = ((data[0x1F1] or 4) + 1) * 512 + offset
     payload = data[start:start + length]
@@ -104,8 +118,7 @@ class Builder:
         path = self.modules.get(name)
         if not path or name in order:
             return  # built in, or there already
-        with open(path, "rb") as file:
-            data = file.read()
+        data = content(path)
         if path.endswith(".xz"):
             data = lzma.decompress(data)
         needs = re.search(rb"\0depends=([^\0]*)", data)
@@ -146,10 +159,7 @@ class Builder:
             self.program(path)
         self.tree.link("/sbin/mkfs.ext4", "mke2fs")
         self.tree.link("/sbin/fsck.ext4", "e2fsck")
-        self.tree.data("/etc/mke2fs.conf", "[defaults]\n\tbase_features = sparse_super,large_file,filetype,"
-                       "resize_inode,dir_index,ext_attr\n\tblocksize = 4096\n\tinode_size = 256\n[fs_types]\n\tsmall = {\n\t\tinode_ratio = 4096\n\t}\n"
-                       "\text4 = {\n\t\tfeatures = has_journal,extent,huge_file,flex_bg,metadata_csum,64bit,"
-                       "dir_nlink,extra_isize\n\t}\n")
+        self.tree.data("/etc/mke2fs.conf", MKE2FS)
         # pthread_cancel() opens it by name.
         self.program(*self.library("libgcc_s.so.1", []))
 
@@ -210,12 +220,12 @@ def dom0_tree(release, build, files):
 
 def stamp(tree, extra=()):
     """Changes when the content of the tree may have."""
-    def what(content):
-        if isinstance(content, bytes):
-            return hashlib.sha256(content).hexdigest()
-        found = os.stat(content)
-        return [content, found.st_size, found.st_mtime_ns]
-    nodes = [[name, mode, what(content)] for name, (mode, content) in sorted(tree.nodes.items())]
+    def what(source):
+        if isinstance(source, bytes):
+            return hashlib.sha256(source).hexdigest()
+        found = os.stat(source)
+        return [source, found.st_size, found.st_mtime_ns]
+    nodes = [[name, mode, what(source)] for name, (mode, source) in sorted(tree.nodes.items())]
     return hashlib.sha256(json.dumps([nodes, *extra]).encode()).hexdigest()
 
 
@@ -234,29 +244,43 @@ def write(tree, path):
         file.write(now)
 
 
+def content(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def once(path, get):
+    """Makes a file of what get() gives, if it is not there."""
+    if not os.path.exists(path):
+        with open(f"{path}.new", "wb") as file:
+            file.write(get())
+        os.rename(f"{path}.new", path)
+
+
 def pack(path, to):
     """For an HVM guest's boot loader, which moves a byte at a time."""
     if not os.path.exists(to) or os.stat(to).st_mtime_ns < os.stat(path).st_mtime_ns:
-        with open(path, "rb") as source, open(f"{to}.new", "wb") as file:
-            file.write(gzip.compress(source.read(), 6))
+        with open(f"{to}.new", "wb") as file:
+            file.write(gzip.compress(content(path), 6))
         os.rename(f"{to}.new", to)
 
 
 def images(release, build):
     """Makes what is not up to date; gives the paths of Xen, the kernel and dom0's initramfs."""
-    release.fetch()
+    os.makedirs(release.folder, exist_ok=True)
+    with open(f"{release.folder}/lock", "w", encoding="ascii") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # another run may make the same ones
+        release.fetch()
+        return make(release, build)
+
+
+def make(release, build):
     folder = release.folder
     version = release.kernel_version()
     files = {"vmlinuz": release.path(f"/boot/vmlinuz-{version}"), "vmlinux": f"{folder}/vmlinux",
              "initrd.img": f"{folder}/guest.img", "initrd.gz": f"{folder}/guest.gz"}
-    if not os.path.exists(f"{folder}/vmlinux"):
-        with open(f"{folder}/vmlinux.new", "wb") as file:
-            file.write(kernel(files["vmlinuz"]))
-        os.rename(f"{folder}/vmlinux.new", f"{folder}/vmlinux")
-    if not os.path.exists(f"{folder}/xen"):
-        with open(f"{folder}/xen", "wb") as file, \
-                gzip.open(release.path(f"/boot/xen-{release.xen}-amd64.gz")) as source:
-            file.write(source.read())
+    once(f"{folder}/vmlinux", lambda: kernel(files["vmlinuz"]))
+    once(f"{folder}/xen", lambda: gzip.decompress(content(release.path(f"/boot/xen-{release.xen}-amd64.gz"))))
     write(guest_tree(release, build), f"{folder}/guest.img")
     pack(f"{folder}/guest.img", f"{folder}/guest.gz")
     write(dom0_tree(release, build, files), f"{folder}/dom0.img")

@@ -1,7 +1,6 @@
 """Stock Linux guests (PV, PVH, HVM) on disks of splitringd: what an operator does, and kill -9."""
 from lab.checks import basics, clean, come_up, destroy, devices, drivers, queues, recovery
 from lab.daemon import Daemon
-from lab.guest import ours
 from lab.scenario import equal
 
 KILLS = 20
