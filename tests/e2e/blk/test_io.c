@@ -68,13 +68,13 @@ static void test_persistent_strict(void **state)
 		NULL);
 }
 
-/* Fewer than a large request needs, so it does not work by persistent grants alone. */
+/* Fewer than an indirect request needs by itself, so persistent grants alone do not do. */
 static void test_persistent_limit(void **state)
 {
 	struct sr_blk_stats s;
 
 	one_way("embedded:", "ram:size=32M", world_front,
-		(struct sr_blkback_options){ .max_persistent_grants = 20 }, &s);
+		(struct sr_blkback_options){ .max_persistent_grants = 8 }, &s);
 	assert_true(s.persistent_purged > 0 && s.maps > 0);
 }
 
