@@ -9,6 +9,7 @@
 #include <string.h>
 #include <time.h>
 
+#include <xen/grant_table.h>
 #include <xen/io/xenbus.h>
 #include <xenstore.h>
 
@@ -17,6 +18,9 @@
 #include "internal.h"
 
 #define STATE_TOKEN "state"
+
+/* Long enough for a backend that answers, short enough for one that rightly doesn't. */
+enum { PATIENCE_MS = 50, PATIENCE_XEN_MS = 500 };
 
 int64_t sr_hostile_now_ms(void)
 {
@@ -60,10 +64,12 @@ static int find_device(struct sr_hostile *h, uint32_t devid)
 
 int sr_hostile_open(const char *address, uint32_t devid, struct sr_hostile *h)
 {
+	bool real = strncmp(address, "xen:", 4) == 0;
 	void *page;
 	int rc;
 
-	*h = (struct sr_hostile){ 0 };
+	*h = (struct sr_hostile){ .lowest_ref = real ? GNTTAB_RESERVED_XENSTORE + 1 : 0,
+				  .patience_ms = real ? PATIENCE_XEN_MS : PATIENCE_MS };
 	rc = sr_hv_open(address, &h->hv);
 	if (rc)
 		return rc;

@@ -11,9 +11,6 @@
 
 #include "internal.h"
 
-/* Long enough for a backend that answers, short enough for one that rightly doesn't. */
-enum { PATIENCE_MS = 50 };
-
 struct dice {
 	struct sr_hostile *h;
 	uint64_t random;
@@ -148,10 +145,10 @@ static void connect(struct dice *d)
 
 	stop_flipping(d);
 	d->h->persistent = below(d, 2);
-	if (sr_hostile_reset(d->h, PATIENCE_MS))
+	if (sr_hostile_reset(d->h, d->h->patience_ms))
 		return;
 	if (below(d, 3)) {
-		sr_hostile_connect(d->h, order, abi, PATIENCE_MS);
+		sr_hostile_connect(d->h, order, abi, d->h->patience_ms);
 		return;
 	}
 	if (sr_hostile_make_ring(d->h, order, abi))
@@ -166,7 +163,7 @@ static void disconnect(struct dice *d)
 	stop_flipping(d);
 	switch (below(d, 3)) {
 	case 0:
-		sr_hostile_reset(d->h, PATIENCE_MS);
+		sr_hostile_reset(d->h, d->h->patience_ms);
 		break;
 	case 1:
 		/* Without a word: the backend may still be at work on it. */
@@ -180,9 +177,13 @@ static void disconnect(struct dice *d)
 
 static uint32_t odd_gref(struct dice *d)
 {
+	uint32_t odd;
+
 	switch (below(d, 6)) {
 	case 0:
-		return (uint32_t)odd_number(d);
+		odd = (uint32_t)odd_number(d);
+		/* A read to its own console or xenstore would end the guest's part in this. */
+		return odd < d->h->lowest_ref ? d->h->lowest_ref : odd;
 	case 1:
 		return d->h->readonly_ref;
 	case 2:

@@ -11,6 +11,11 @@
  * verifies, and the counts of what the backend and the machine hold are what they were before.
  *
  * Functions without a result assert on failure.
+ *
+ * rig_guest.c is the other rig: the cases run in a guest of a real Xen host, one after the other on
+ * disks that its dom0 has attached, and whoever runs the program watches the backend, the other
+ * guests and the counts (tests/xen/scenarios/hostile.py). What a rig in a guest can't do is said
+ * below.
  */
 
 #include <stdbool.h>
@@ -34,12 +39,17 @@ int rig_stop(void **state);
 /* A disk that keeps each request until rig_release(). */
 #define RIG_HELD "held:disk"
 
-/* A new guest with one vbd on `params`; mode "w" or "r". */
+/*
+ * A new guest with one vbd on `params`; mode "w" or "r". In a guest: itself, and its first disk or
+ * its second, which is read-only.
+ */
 uint16_t rig_guest(const char *params, const char *mode);
 /* The guest's kit, opened. */
 void rig_open(uint16_t domid, struct sr_hostile *h);
 /* Its death. The kit may still be open: it has to be closed afterwards all the same. */
 void rig_kill(uint16_t domid);
+
+/* In a guest the rig does none of: rig_kill() to rig_await_gone(), rig_on_open(). */
 
 /* The toolstack wants its vbd back, and takes it at once, however the guest behaves. */
 void rig_remove(uint16_t domid);
@@ -60,6 +70,11 @@ void rig_end(uint16_t domid);
 
 /* Asserts that the well-behaved guest completes and verifies more I/O from now on. */
 void rig_others_go_on(void);
+/* False in a guest: there a held disk is a disk like others, and nothing waits for it. */
+bool rig_can_hold(void);
+/* What the guest is told when it takes back a page that the backend has mapped: see <hypervisor.h>.
+ */
+int rig_unshare_in_use(void);
 /* Answers what the held disk holds, and what it gets until rig_hold(). */
 void rig_release(void);
 void rig_hold(void);
@@ -69,7 +84,7 @@ void rig_on_open(void (*hook)(void *arg), void *arg);
 void rig_await_held(unsigned count);
 /* Waits until the backend maps nothing of the guest any more. */
 void rig_await_unmapped(uint16_t domid);
-/* The guest's pages that the backend maps now. */
+/* The guest's pages that the backend maps now; in a guest always 0, for it can't know. */
 uint64_t rig_mapped(uint16_t domid);
 /* Bytes that malloc() has given out. */
 uint64_t rig_allocated(void);

@@ -14,74 +14,14 @@
 #include <hypervisor.h>
 
 #include "rig.h"
-
-/* How far a guest gets. */
-enum stage {
-	CREATED, /* the domain and its device, no process */
-	OPENED,
-	INITWAIT,    /* the backend is ready for it */
-	RING,        /* granted, and written to xenstore */
-	INITIALISED, /* its state says so; the backend connects at this moment */
-	CONNECTED,
-	BUSY,     /* requests are with the disk */
-	ANSWERED, /* responses lie in the ring, unread */
-	CLOSING,
-	CLOSED,
-	STAGES,
-};
-
-static const char *const names[] = { "created",   "opened", "InitWait", "ring",    "Initialised",
-				     "Connected", "busy",   "answered", "Closing", "Closed" };
-
-static void put_requests(struct sr_hostile *h)
-{
-	for (unsigned i = 0; i < 30; i++) {
-		struct sr_blkif_request req =
-		    i % 3 ? sr_hostile_request(h, BLKIF_OP_READ + i % 2, i, 1 + i % 11)
-			  : sr_hostile_indirect(h, BLKIF_OP_READ + i % 2, i, 50);
-
-		sr_hostile_put(h, &req);
-	}
-	assert_int_equal(sr_hostile_kick(h), 0);
-}
-
-static void await_answers(struct sr_hostile *h)
-{
-	while (sr_ring_front_pending(&h->io.ring) < 30)
-		rig_others_go_on();
-}
-
-static void go_to(struct sr_hostile *h, enum stage stage)
-{
-	if (stage >= INITWAIT)
-		assert_true(sr_hostile_await(h, 1u << XenbusStateInitWait, RIG_TIMEOUT_MS) > 0);
-	if (stage == RING || stage == INITIALISED) {
-		assert_int_equal(sr_hostile_make_ring(h, 1, SR_BLKIF_ABI_NATIVE), 0);
-		assert_int_equal(sr_hostile_write_nodes(h), 0);
-	}
-	if (stage == INITIALISED)
-		sr_hostile_setf(h, "state", "%d", XenbusStateInitialised);
-	if (stage >= CONNECTED)
-		assert_int_equal(sr_hostile_connect(h, 1, SR_BLKIF_ABI_NATIVE, RIG_TIMEOUT_MS), 0);
-	if (stage >= BUSY) {
-		put_requests(h);
-		if (stage == BUSY)
-			rig_await_held(30);
-		else
-			await_answers(h);
-	}
-	if (stage >= CLOSING)
-		sr_hostile_setf(h, "state", "%d", XenbusStateClosing);
-	if (stage == CLOSED)
-		sr_hostile_setf(h, "state", "%d", XenbusStateClosed);
-}
+#include "stages.h"
 
 /* To the stage; the requests stay with the disk only where that is the point. */
 static uint16_t begin(struct sr_hostile *h, enum stage stage)
 {
 	uint16_t domid;
 
-	print_message("# at %s\n", names[stage]);
+	print_message("# at %s\n", stage_names[stage]);
 	rig_begin();
 	if (stage == BUSY)
 		rig_hold();
@@ -90,7 +30,7 @@ static uint16_t begin(struct sr_hostile *h, enum stage stage)
 	domid = rig_guest(RIG_HELD, "w");
 	if (stage > CREATED)
 		rig_open(domid, h);
-	go_to(h, stage);
+	stage_go_to(h, stage);
 	return domid;
 }
 

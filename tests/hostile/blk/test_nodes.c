@@ -109,9 +109,13 @@ static void number_of_queues(void **state)
 static void ring_reference(void **state)
 {
 	static const char *const values[] = {
-		"0", "7", "30000", "2147483648", "4294967295", "4294967296", "-1", "", "abc", NULL,
+		"7", "30000", "2147483648", "4294967295", "4294967296", "-1", "", "abc", NULL,
 	};
+	struct fixture *f = *state;
+	char lowest[16];
 
+	snprintf(lowest, sizeof(lowest), "%u", f->h.lowest_ref);
+	refuses(f, "ring-ref", lowest);
 	REFUSES_EACH(state, "ring-ref", values);
 }
 

@@ -226,13 +226,13 @@ static void indirect_segment_fails(struct sr_hostile *h, unsigned at,
 static void bad_segments_in_an_indirect_page(void **state)
 {
 	struct sr_hostile *h = &((struct fixture *)*state)->h;
-	uint32_t good = h->data_refs[0];
+	uint32_t good = h->data_refs[0], none = h->lowest_ref;
 
 	for (unsigned at = 0; at < 32; at += 31) {
 		indirect_segment_fails(h, at, (struct blkif_request_segment){ good, 0, 8 });
 		indirect_segment_fails(h, at, (struct blkif_request_segment){ good, 3, 2 });
 		indirect_segment_fails(h, at, (struct blkif_request_segment){ good, 255, 255 });
-		indirect_segment_fails(h, at, (struct blkif_request_segment){ 0, 0, 7 });
+		indirect_segment_fails(h, at, (struct blkif_request_segment){ none, 0, 7 });
 		indirect_segment_fails(h, at, (struct blkif_request_segment){ UINT32_MAX, 0, 7 });
 	}
 	rig_io_works(h);
@@ -258,7 +258,7 @@ static void bad_references(void **state)
 {
 	struct fixture *f = *state;
 	struct sr_hostile *h = &f->h;
-	uint32_t bad[] = { 0, 1, 7, 30000, 0x80000000u, UINT32_MAX, 0 };
+	uint32_t bad[] = { h->lowest_ref, h->lowest_ref + 1, 7, 30000, 0x80000000u, UINT32_MAX, 0 };
 	uint32_t other;
 	void *page;
 
@@ -366,8 +366,10 @@ static void more_persistent_grants_than_are_kept(void **state)
 		succeeds(h, req);
 	}
 	assert_true(rig_mapped(f->domid) <= 1056 + 1);
-	assert_int_equal(sr_gntshr_unshare(h->gs, pages, PAGES), -EBUSY);
+	assert_int_equal(sr_gntshr_unshare(h->gs, pages, PAGES), rig_unshare_in_use());
 	rig_io_works(h);
+	if (!rig_unshare_in_use())
+		return;
 	assert_int_equal(sr_hostile_reset(h, RIG_TIMEOUT_MS), 0);
 	assert_int_equal(rig_mapped(f->domid), 0);
 	assert_int_equal(sr_gntshr_unshare(h->gs, pages, PAGES), 0);

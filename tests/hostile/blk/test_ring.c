@@ -94,6 +94,10 @@ static void req_prod_passes_what_is_in_flight(void **state)
 {
 	struct fixture *f = *state;
 
+	if (!rig_can_hold()) {
+		print_message("# skipped: no disk can be held here\n");
+		skip();
+	}
 	for (unsigned i = 0; i < 20; i++) {
 		struct sr_blkif_request req = sr_hostile_request(&f->h, BLKIF_OP_READ, 0, 1);
 
@@ -226,7 +230,15 @@ static void end_access_to_the_ring(void **state)
 {
 	struct fixture *f = *state;
 
-	assert_int_equal(sr_gntshr_unshare(f->h.gs, f->h.ring, 1), -EBUSY);
+	assert_int_equal(sr_gntshr_unshare(f->h.gs, f->h.ring, 1), rig_unshare_in_use());
+	if (!rig_unshare_in_use()) {
+		/* Not ours any more, and the backend's as long as it likes. */
+		f->h.ring = NULL;
+		assert_int_equal(sr_evtchn_notify(f->h.ev, f->h.port), 0);
+		rig_others_go_on();
+		rig_reconnects(&f->h);
+		return;
+	}
 	rig_io_works(&f->h);
 	assert_int_equal(sr_hostile_reset(&f->h, RIG_TIMEOUT_MS), 0);
 	assert_int_equal(rig_mapped(f->domid), 0);
@@ -256,6 +268,9 @@ static void end_access_to_data_in_use(void **state)
 	rig_release();
 	for (unsigned i = 0; i < 2; i++) {
 		assert_int_equal(sr_hostile_response(&f->h, RIG_TIMEOUT_MS, &rsp), 0);
+		/* Not held, either may have been before or after the pages went. */
+		if (!rig_can_hold())
+			continue;
 		/* A read into pages that are gone fails; one into pages that stayed doesn't. */
 		if (rc == -EBUSY || rsp.operation == BLKIF_OP_WRITE)
 			assert_int_equal(rsp.status, BLKIF_RSP_OKAY);

@@ -26,6 +26,8 @@ XEN_PROGRAMS = ("xl", "xenconsoled", "xen-init-dom0", "xenstored", "libxl-save-h
 XENSTORE = ("", "-ls", "-read", "-write", "-list", "-watch", "-rm", "-chmod")
 FILE_SYSTEM = ("/sbin/mke2fs", "/sbin/e2fsck", "/usr/bin/fio")
 CONTRACT = ("contract-peer", *(f"test_contract_{name}" for name in ("gnttab", "evtchn", "gntshr", "xenstore", "death")))
+HOSTILE = ("frontends/hostile/hostile-blkfront",
+           *(f"tests/hostile/blk/guest-hostile-{name}" for name in ("nodes", "requests", "ring", "stages")))
 EXT4 = ("crc32c_generic", "ext4")
 DOM0_MODULES = ("xen-evtchn", "xen-gntdev", "xen-gntalloc", "xenfs", "xen-privcmd", "loop", "brd", "null_blk",
                 "xen-blkback", "xen-netback", "bridge", "tun", *EXT4)
@@ -178,6 +180,8 @@ def guest_tree(release, build):
     # A guest may be a driver domain.
     b.program("/usr/sbin/splitringd", f"{build}/tools/splitringd")
     add_contract(b, build)
+    for path in HOSTILE:
+        b.program(f"/usr/bin/{os.path.basename(path)}", f"{build}/{path}")
     b.add_modules(GUEST_MODULES)
     b.busybox()
     return b.tree

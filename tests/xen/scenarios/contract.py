@@ -1,11 +1,7 @@
 """The seam's contract suite on real Xen: dom0 and a guest, then two guests."""
-import re
-
 from lab.image import CONTRACT
-from lab.scenario import Skipped
-from lab.say import Failed
+from lab.suite import run_suite
 
-CASE = re.compile(r"(not )?ok \d+ (- |# SKIP )(.*)")
 MODULES = "modprobe -a xen_evtchn xen_gntdev && modprobe xen_gntalloc limit=8192"
 
 
@@ -16,27 +12,8 @@ def peer(guest, tester):
     return guest.domid
 
 
-def run_suite(lab, machine, program, where, variables):
-    """One program; each of its cases is a check of the scenario."""
-    job = machine.run(f"{variables} CMOCKA_MESSAGE_OUTPUT=TAP {program} xen: 2>&1", 300)
-    why, notes, cases = "", [], 0
-    for line in job.output.splitlines():
-        found = CASE.fullmatch(line)
-        if not found:
-            why = line.removeprefix("# skipped: ") if line.startswith("# skipped: ") else why
-            notes.append(line)
-            continue
-        cases += 1
-        with lab.check(f"{where}: {program.removeprefix('test_contract_')}: {found[3].replace('_', ' ')}"):
-            if found[2] != "- ":
-                raise Skipped(why)
-            if found[1]:
-                # cmocka says what was wrong after the line, for the last one at the end.
-                raise Failed(f"see the log of {machine.channel.name}")
-        notes.clear()
-    with lab.check(f"{where}: {program} ends well"):
-        if job.status or not cases:
-            raise Failed(f"status {job.status}\n{job.output[-800:]}")
+def short(program):
+    return program.removeprefix("test_contract_")
 
 
 def run(lab):
@@ -49,8 +26,8 @@ def run(lab):
         # Each takes a spare at most, and destroys it.
         spare = numbers[0] if numbers and program not in ("test_contract_gntshr", "test_contract_death") else ""
         numbers = numbers[1:] if spare else numbers
-        run_suite(lab, host, program, "dom0 and a guest",
-                  f"SR_CONTRACT_FRONT={front.domid} SR_CONTRACT_SPARE={spare}")
+        run_suite(lab, host, f"SR_CONTRACT_FRONT={front.domid} SR_CONTRACT_SPARE={spare} {program} xen:",
+                  f"dom0 and a guest: {short(program)}")
     for guest in (front, *spares):
         host.run(f"xl destroy {guest.name} 2>/dev/null")
         guest.forget()
@@ -60,7 +37,7 @@ def run(lab):
     back.good(MODULES)
     peer(front, back.domid)
     for program in CONTRACT[1:]:
-        run_suite(lab, back, program, "two guests", f"SR_CONTRACT_FRONT={front.domid}")
+        run_suite(lab, back, f"SR_CONTRACT_FRONT={front.domid} {program} xen:", f"two guests: {short(program)}")
     with lab.check("no domain and no grant of it is left"):
         for guest in (back, front):
             guest.destroy()

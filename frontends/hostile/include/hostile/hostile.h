@@ -47,6 +47,9 @@ struct sr_hostile {
 	uint8_t *readonly; /* one page, granted for reading only */
 	uint32_t readonly_ref;
 	uint64_t next_id;
+	/* The first that is not the guest's console's or xenstore's, which Xen's toolstack grants. */
+	uint32_t lowest_ref;
+	int patience_ms; /* of random steps: for what the backend rightly may not do */
 };
 
 /*
