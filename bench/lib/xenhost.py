@@ -28,7 +28,7 @@ CONFIG = "/tmp/splitringd.conf"
 
 
 class Ours:
-    """splitringd; `settings` are lines of its configuration."""
+    """splitringd; `settings` are of its configuration, as KEY=VALUE."""
 
     def __init__(self, target, settings=()):
         self.label = " ".join(["splitring", *settings])
@@ -36,7 +36,8 @@ class Ours:
         self.daemon = None
 
     def begin(self, host):
-        host.put(CONFIG, "".join(f"{line}\n" for line in self.settings))
+        words = (setting.split("=", 1) for setting in self.settings)
+        host.put(CONFIG, "".join(f"{key} = {value if value.isdigit() else repr(value)}\n" for key, value in words))
         self.daemon = Daemon(host, f"--config {CONFIG}")
         return ours(self.target)
 
