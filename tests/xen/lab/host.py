@@ -43,7 +43,9 @@ class Host(Machine):
         with open(os.path.join(folder, "qemu.log"), "w", encoding="utf-8") as log:
             log.write(" ".join(command) + "\n")
             log.flush()
-            self.qemu = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            # Ends with us, however we end: it would take a processor for good.
+            self.qemu = subprocess.Popen(["setpriv", "--pdeathsig", "KILL", *command],
+                                         stdin=subprocess.DEVNULL, stdout=log, stderr=log,
                                          pass_fds=[theirs.fileno()])
         theirs.close()
         self.socket = ours

@@ -22,8 +22,8 @@ class Skipped(Exception):
 class Lab:
     """`name` is the scenario's; its logs go to `out`/xen/`name`."""
 
-    def __init__(self, name, build, cache, out, short=False):
-        self.name, self.build, self.cache, self.short = name, build, cache, short
+    def __init__(self, name, build, cache, out):
+        self.name, self.build, self.cache = name, build, cache
         self.folder = self.logs = os.path.join(os.path.abspath(out), name)
         self.host = None
         self.boots = 0
