@@ -16,6 +16,10 @@ class Daemon:
         self.job = self.host.start(f"exec splitringd --log {LOG} --pidfile {PIDFILE} {self.options}")
         self.host.wait_for("splitringd", f"test -s {PIDFILE}")
 
+    def pid(self):
+        """The worker's."""
+        return int(self.host.good(f"head -1 {PIDFILE}"))
+
     def second(self, timeout=30):
         """Starts another one beside it, which should not stay: the job, once it has ended."""
         return self.host.run("splitringd --log /dev/stderr", timeout)
