@@ -25,6 +25,7 @@ LIBRARIES = ("/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/lib64", "/u
 XEN_PROGRAMS = ("xl", "xenconsoled", "xen-init-dom0", "xenstored", "libxl-save-helper", "lsevtchn", "xentop")
 XENSTORE = ("", "-ls", "-read", "-write", "-list", "-watch", "-rm", "-chmod")
 FILE_SYSTEM = ("/sbin/mke2fs", "/sbin/e2fsck", "/usr/bin/fio")
+NET = ("/usr/bin/iperf3", "/usr/sbin/ethtool", "/usr/bin/tcpdump")
 CONTRACT = ("contract-peer", *(f"test_contract_{name}" for name in ("gnttab", "evtchn", "gntshr", "xenstore", "death")))
 HOSTILE = ("frontends/hostile/hostile-blkfront",
            *(f"tests/hostile/blk/guest-hostile-{name}" for name in ("nodes", "requests", "ring", "stages")))
@@ -136,9 +137,11 @@ class Builder:
             self.module(name, order)
 
         def all_needed(name):
+            """Loaded from the last to the first: so each stands before those that it needs."""
             found = []
             for other in order.get(name, []):
-                found += [o for o in (other, *all_needed(other)) if o in order and o not in found]
+                more = [o for o in (other, *all_needed(other)) if o in order]
+                found = [o for o in found if o not in more] + more
             return found
 
         folder = f"/lib/modules/{self.release.kernel_version()}"
@@ -157,7 +160,7 @@ class Builder:
         self.tree.file("/init", f"{HERE}/{init}")
         self.program("/bin/agent", agent)
         self.program("/bin/bash")
-        for path in FILE_SYSTEM:
+        for path in (*FILE_SYSTEM, *NET):
             self.program(path)
         self.tree.link("/sbin/mkfs.ext4", "mke2fs")
         self.tree.link("/sbin/fsck.ext4", "e2fsck")
@@ -207,7 +210,8 @@ def dom0_tree(release, build, files):
     b.tree.file(f"{xen}/boot/hvmloader", release.path(f"{xen}/boot/hvmloader"))
     b.tree.data("/etc/xen/xl.conf", "")
     b.tree.file("/etc/xen/scripts/block", f"{HERE}/dom0/block")
-    b.tree.file("/etc/xen/scripts/vif-nothing", f"{HERE}/dom0/vif-nothing")
+    for name in ("vif-nothing", "vif-linux"):
+        b.tree.file(f"/etc/xen/scripts/{name}", f"{HERE}/dom0/{name}")
     hotplug = f"{HERE}/../../tools/hotplug"
     for name in os.listdir(hotplug) if os.path.isdir(hotplug) else []:
         if not name.startswith("meson"):

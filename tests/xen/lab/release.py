@@ -3,6 +3,7 @@
 apt works on a state of its own below the cache, so that nothing of this machine changes and a release
 other than this machine's can be had from the same mirror.
 """
+import contextlib
 import os
 import shutil
 import subprocess
@@ -11,7 +12,7 @@ from .say import Failed, say
 
 # Programs come with what they depend on. The kernel and the hypervisor come alone.
 PROGRAMS = ["xenstore-utils", "qemu-system-xen", "fio", "busybox-static", "e2fsprogs", "bash", "util-linux",
-            "iproute2"]
+            "iproute2", "iperf3", "ethtool", "tcpdump"]
 RELEASES = {"bookworm": "4.17", "trixie": "4.20"}
 
 
@@ -66,8 +67,10 @@ class Release:
     def fetch(self):
         """Downloads and unpacks, once."""
         done = os.path.join(self.folder, "unpacked")
-        if os.path.exists(done):
-            return
+        what = " ".join(PROGRAMS) + "\n"
+        with contextlib.suppress(FileNotFoundError), open(done, encoding="ascii") as file:
+            if file.read() == what:
+                return
         say(f"fetching Xen {self.xen} and a kernel of {self.name} (about 130 MB, a minute or two)")
         state = os.path.join(self.folder, "apt")
         for path in ("lists/partial", "archives/partial"):
@@ -91,7 +94,7 @@ class Release:
         shutil.rmtree(archives)
         shutil.rmtree(f"{state}/lists")
         with open(done, "w", encoding="ascii") as file:
-            file.write(f"{kernel}\n")
+            file.write(what)
 
     def kernel_version(self):
         """As uname -r says it."""
