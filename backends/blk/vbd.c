@@ -204,7 +204,8 @@ static void log_connected(struct sr_vbd *v)
 		     v->geometry.read_only ? ", read-only" : "");
 }
 
-static bool open_and_offer(struct sr_vbd *v)
+/* `fresh`: the toolstack has just made the device, and waits for us. */
+static bool open_and_offer(struct sr_vbd *v, bool fresh)
 {
 	int rc;
 
@@ -215,7 +216,9 @@ static bool open_and_offer(struct sr_vbd *v)
 		return true;
 	}
 	v->refused = true;
-	v->state = XenbusStateClosed;
+	/* libxl runs our script, which ends its wait and says why, only once it has seen InitWait.
+	 */
+	v->state = fresh && v->scripted ? XenbusStateInitWait : XenbusStateClosed;
 	sr_log(&v->log, SR_LOG_ERROR, "%s", v->error);
 	report(v, "hotplug-error", sr_vbd_publish_error(v));
 	return false;
@@ -244,15 +247,18 @@ static void remove_directory(struct sr_vbd *v)
 /* True: look again at once. */
 static bool apply(struct sr_vbd *v, enum sr_xenbus_event event, struct sr_xenbus_step step)
 {
+	bool fresh;
+
 	if (step.actions & SR_XB_DETACH) {
 		/* A frontend that takes its leave may still wait for answers. */
 		sr_vbd_detach(v, event == SR_XB_FRONT_CLOSING);
 		return false;
 	}
+	fresh = v->state == XenbusStateInitialising;
 	v->state = step.state;
 	if (event == SR_XB_FAILED)
 		v->failed = false;
-	if (step.actions & SR_XB_OPEN && !open_and_offer(v)) {
+	if (step.actions & SR_XB_OPEN && !open_and_offer(v, fresh)) {
 		if (!v->online)
 			remove_directory(v);
 		return false;
@@ -334,6 +340,9 @@ static void look_at_params(struct sr_vbd *v)
 	if (sr_vbd_read_params(v, &params))
 		return;
 	if (strcmp(params, v->params)) {
+		/* What the toolstack was told in InitWait was no offer: from Closed it gets one. */
+		if (v->refused && v->state == XenbusStateInitWait)
+			v->state = XenbusStateClosed;
 		v->refused = false;
 		if (v->cdrom && v->open && v->attached) {
 			/* The requests in hand are for the old medium: they are answered first. */
@@ -388,6 +397,9 @@ void sr_vbd_update(struct sr_vbd *v)
 		}
 		if (rc || v->foreign)
 			return;
+		/* The guest took for an offer what was meant for the toolstack. */
+		if (v->refused && v->state == XenbusStateInitWait && event == SR_XB_FRONT_READY)
+			event = SR_XB_FAILED;
 		if (event != SR_XB_FRONT_INITIALISING)
 			v->refused = false;
 		else if (v->refused)

@@ -54,6 +54,7 @@ struct sr_vbd {
 	/* From the nodes. */
 	char *params;
 	bool read_only, cdrom, removable, discard_enable, big_sectors;
+	bool scripted; /* a toolstack in our domain runs tools/hotplug/block-splitring for it */
 	char vdev[16];
 	char error[160];
 

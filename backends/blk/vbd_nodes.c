@@ -37,6 +37,22 @@ int sr_vbd_read_params(struct sr_vbd *v, char **params)
 	return 0;
 }
 
+/* Another script, Xen's own for one, does not look at hotplug-status, and in a driver domain none
+ * runs. */
+static bool runs_our_script(struct sr_vbd *v)
+{
+	char *script, *name;
+	bool ours;
+
+	if (v->bb->opt.remove_directory > 0 ||
+	    sr_xs_get(v->bb->xs, XBT_NULL, v->path, "script", &script))
+		return false;
+	name = strrchr(script, '/');
+	ours = !strcmp(name ? name + 1 : script, "block-splitring");
+	free(script);
+	return ours;
+}
+
 int sr_vbd_read_nodes(struct sr_vbd *v)
 {
 	struct xs_handle *xs = v->bb->xs;
@@ -68,6 +84,7 @@ int sr_vbd_read_nodes(struct sr_vbd *v)
 	v->removable = get_flag(v, "removable", false);
 	v->discard_enable = get_flag(v, "discard-enable", true);
 	v->online = get_flag(v, "online", true);
+	v->scripted = runs_our_script(v);
 	v->big_sectors =
 	    !sr_xs_get_u64(xs, XBT_NULL, v->path, "sector-size-logical", 4096, &unit) &&
 	    unit == 4096;

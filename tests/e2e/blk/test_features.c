@@ -332,6 +332,74 @@ static void test_refused(void **state)
 	world_stop(&w);
 }
 
+static void expect_text(struct world *w, const char *node, const char *words)
+{
+	char *text = harness_back_read(&w->h, &w->disk, node);
+
+	assert_non_null(text);
+	if (!strstr(text, words))
+		fail_msg("%s is \"%s\", not \"%s\"", node, text, words);
+	free(text);
+}
+
+/* A disk that can't be opened, whose toolstack runs `script`: the state that it is told of it in.
+ */
+static void refuse(struct world *w, const char *script, long state)
+{
+	w->disk.params = "/nonexistent/image";
+	w->disk.extra = "script";
+	w->disk.extra_value = script;
+	harness_attach(&w->h, &w->disk);
+	harness_await_back(&w->h, &w->disk, "state", state);
+	expect_text(w, "hotplug-status", "error");
+	expect_text(w, "hotplug-error", "/nonexistent/image");
+}
+
+/* libxl runs our script, which tells the reason, once it has seen InitWait. */
+static void test_refused_with_script(void **state)
+{
+	static const char script[] = "/etc/xen/scripts/block-splitring";
+	struct sr_blkfront_options front = world_front;
+	char error[256] = "";
+	struct world w;
+
+	world_start(&w, "embedded:", "", NULL);
+	refuse(&w, script, 2);
+	harness_detach(&w.h, &w.disk);
+	/* Xen's own script would take InitWait for success. */
+	refuse(&w, "/etc/xen/scripts/block", 6);
+	harness_detach(&w.h, &w.disk);
+	/* A guest that runs takes InitWait for an offer: it gets no disk, and closes its side. */
+	refuse(&w, script, 2);
+	front.device = "xvda";
+	front.error = error;
+	front.error_size = sizeof(error);
+	assert_int_equal(sr_blkfront_open(w.guest, &front, &w.front), -ECONNREFUSED);
+	assert_int_equal(harness_back_number(&w.h, &w.disk, "state"), 6);
+	expect_text(&w, "hotplug-error", "/nonexistent/image");
+	harness_detach(&w.h, &w.disk);
+	/* Put right by the toolstack, it is offered. */
+	refuse(&w, script, 2);
+	harness_back_write(&w.h, &w.disk, "params", "ram:size=4M");
+	while (harness_back_number(&w.h, &w.disk, "feature-persistent") != 1)
+		usleep(1000);
+	expect_text(&w, "hotplug-status", "connected");
+	assert_null(harness_back_read(&w.h, &w.disk, "hotplug-error"));
+	world_open(&w, world_front);
+	world_stop(&w);
+}
+
+/* No script runs in a driver domain: the toolstack waits elsewhere, and Closed is what tells it. */
+static void test_refused_in_driver_domain(void **state)
+{
+	struct sr_blkback_options opt = { .remove_directory = 1 };
+	struct world w;
+
+	world_start(&w, "embedded:", "", &opt);
+	refuse(&w, "/etc/xen/scripts/block-splitring", 6);
+	world_stop(&w);
+}
+
 /* The guest dies in the middle of its I/O. */
 static void test_guest_dies(void **state)
 {
@@ -435,6 +503,8 @@ int main(void)
 		cmocka_unit_test(test_reconnect),
 		cmocka_unit_test(test_cdrom),
 		cmocka_unit_test(test_refused),
+		cmocka_unit_test(test_refused_with_script),
+		cmocka_unit_test(test_refused_in_driver_domain),
 		cmocka_unit_test(test_guest_dies),
 		cmocka_unit_test(test_directory_is_removed),
 		cmocka_unit_test(test_foreign),

@@ -95,13 +95,36 @@ def slow_store(lab, host, daemon, guest, load):
         host.good(f"xl block-detach {guest.name} xvdb")
 
 
-def missing(lab, host):
-    with lab.check("an image that is not there: xl create fails, the log says why, nothing is left"):
+def says_why(host, command, path):
+    """Runs an xl that has to fail at once, with the daemon's reason: libxl would wait for 10 seconds."""
+    started = time.monotonic()
+    job = host.run(command)
+    seconds = time.monotonic() - started
+    if job.status == 0:
+        raise Failed("xl did not fail")
+    if f"uring:{path}: there is no such file" not in job.output:
+        raise Failed(f"xl said: {job.output}")
+    if seconds > 8:
+        raise Failed(f"it took {seconds:.1f} s")
+
+
+def missing(lab, host, guest):
+    with lab.check("an image that is not there: xl create fails at once and says why, nothing is left"):
         host.put("/tmp/none.cfg", Guest(host, "none", "pv", [ours("/images/none")]).config)
-        if host.run("xl create /tmp/none.cfg").status == 0:
-            raise Failed("xl create did not fail")
+        says_why(host, "xl create /tmp/none.cfg", "/images/none")
         host.good(f"grep -q /images/none {LOG}")
         equal(others_gone(host), [])
+    with lab.check("xl block-attach of such an image: the same, and block-detach removes what xl has left"):
+        says_why(host, f"xl block-attach {guest.name} '{ours('/images/none', 'xvdc')}'", "/images/none")
+        host.good(f"xl block-detach {guest.name} xvdc")
+        equal(host.nodes(guest.backend("xvdc")), [])
+        equal(host.nodes(f"/local/domain/{guest.domid}/device/vbd/51744"), [])
+        no_errors(guest)
+    with lab.check("the same disk is attached once its image is there"):
+        path = image(host, "none", "8M")
+        host.good(f"xl block-attach {guest.name} '{ours(path, 'xvdc')}'")
+        guest.wait_for("the disk", "[ $(blockdev --getsize64 /dev/xvdc) = 8388608 ]")
+        host.good(f"xl block-detach {guest.name} xvdc")
 
 
 def limits(lab, what, options="", config="", daemon_config=""):
@@ -140,7 +163,7 @@ def run(lab):
     load = Load(bystander)
     early_deaths(lab, host)
     crash(lab, host)
-    missing(lab, host)
+    missing(lab, host, bystander)
     slow_store(lab, host, daemon, bystander, load)
     with lab.check("a guest beside all of this saw no error, and its data is right"):
         load.finish()

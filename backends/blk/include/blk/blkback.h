@@ -12,6 +12,8 @@
  *   mode         "r" or "w"                          device-type  "disk" or "cdrom"
  *   removable    0 or 1                              online       0: do not wait for a reconnect
  *   discard-enable 0 or 1 (default 1)                frontend, frontend-id
+ *   script       ".../block-splitring": a disk that can't be opened is told to the toolstack in
+ *                InitWait, where libxl runs the script; else in Closed, for which it waits in vain
  * and of our own:
  *   sector-size-logical  512 (default) or 4096: offers 4096-byte sectors, of a medium that has them
  *   refresh      any write to it: the size of the image is looked at again
