@@ -31,8 +31,9 @@ def run(lab):
     for guest in (front, *spares):
         host.run(f"xl destroy {guest.name} 2>/dev/null")
         guest.forget()
-    # Of 256 maps each: enough for all cases but the one that wants them to run out.
-    back = host.create("back", memory=128, config="max_maptrack_frames=8\n")
+    # Of 256 entries each, two for each page that a PV domain maps: enough for all cases but the one that wants
+    # them to run out.
+    back = host.create("back", memory=128, config="max_maptrack_frames=12\n")
     front = host.create("front2", memory=128)
     back.good(MODULES)
     peer(front, back.domid)
