@@ -3,8 +3,6 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,24 +15,6 @@ static const struct sr_blk_driver *const builtin[] = {
 	&sr_blk_driver_uring,
 	&sr_blk_driver_aio,
 };
-
-int sr_blk_error(char *error, size_t error_size, int err, const char *format, ...)
-{
-	va_list args;
-
-	if (error && error_size) {
-		va_start(args, format);
-		vsnprintf(error, error_size, format, args);
-		va_end(args);
-	}
-	return err;
-}
-
-bool sr_blk_name_ok(const char *name, size_t len)
-{
-	return len > 0 && len <= SR_BLK_NAME_MAX &&
-	       strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_-") >= len;
-}
 
 int sr_blk_registry_new(struct sr_blk_registry **out)
 {
@@ -65,7 +45,7 @@ void sr_blk_registry_free(struct sr_blk_registry *registry)
 /* What every driver must have, in words an author of one can act on. NULL: all is there. */
 static const char *missing(const struct sr_blk_driver *driver)
 {
-	if (!driver->name || !sr_blk_name_ok(driver->name, strlen(driver->name)))
+	if (!driver->name || !sr_plugin_name_ok(driver->name, strlen(driver->name)))
 		return "its name is not made of a-z, 0-9, _ and -";
 	if (!driver->open || !driver->submit)
 		return "it has no open() or no submit()";
@@ -89,19 +69,19 @@ int sr_blk_registry_add_library(struct sr_blk_registry *registry,
 
 	/* Nothing else of the structure may be read before the version is known to be ours. */
 	if (driver->abi != SR_BLK_DRIVER_ABI)
-		return sr_blk_error(error, size, -EINVAL,
-				    "it is built for driver ABI %u, this splitring has ABI %u: "
-				    "compile it against the headers of this version",
-				    driver->abi, SR_BLK_DRIVER_ABI);
+		return sr_plugin_error(error, size, -EINVAL,
+				       "it is built for driver ABI %u, this splitring has ABI %u: "
+				       "compile it against the headers of this version",
+				       driver->abi, SR_BLK_DRIVER_ABI);
 	why = missing(driver);
 	if (why)
-		return sr_blk_error(error, size, -EINVAL, "%s", why);
+		return sr_plugin_error(error, size, -EINVAL, "%s", why);
 	if (sr_blk_driver_find(registry, driver->name))
-		return sr_blk_error(error, size, -EEXIST, "there is a driver named '%s' already",
-				    driver->name);
+		return sr_plugin_error(error, size, -EEXIST, "there is a driver named '%s' already",
+				       driver->name);
 	entries = realloc(registry->entries, (registry->count + 1) * sizeof(*entries));
 	if (!entries)
-		return sr_blk_error(error, size, -ENOMEM, "out of memory");
+		return sr_plugin_error(error, size, -ENOMEM, "out of memory");
 	entries[registry->count++] = (struct sr_blk_entry){ driver, library };
 	registry->entries = entries;
 	return 0;
