@@ -26,6 +26,7 @@ XEN_PROGRAMS = ("xl", "xenconsoled", "xen-init-dom0", "xenstored", "libxl-save-h
 XENSTORE = ("", "-ls", "-read", "-write", "-list", "-watch", "-rm", "-chmod")
 FILE_SYSTEM = ("/sbin/mke2fs", "/sbin/e2fsck", "/usr/bin/fio")
 NET = ("/usr/bin/iperf3", "/usr/sbin/ethtool", "/usr/bin/tcpdump")
+VERIFY = "tests/e2e/net/net-verify"
 CONTRACT = ("contract-peer", *(f"test_contract_{name}" for name in ("gnttab", "evtchn", "gntshr", "xenstore", "death")))
 HOSTILE = ("frontends/hostile/hostile-blkfront",
            *(f"tests/hostile/blk/guest-hostile-{name}" for name in ("nodes", "requests", "ring", "stages")))
@@ -169,8 +170,9 @@ class Builder:
         self.program(*self.library("libgcc_s.so.1", []))
 
 
-def add_contract(builder, build):
-    """The contract suite and its peer, which run in either."""
+def add_tests(builder, build):
+    """Programs of ours that run in either: the contract suite and its peer, verified traffic."""
+    builder.program(f"/usr/bin/{os.path.basename(VERIFY)}", f"{build}/{VERIFY}")
     for name in CONTRACT:
         builder.program(f"/usr/bin/{name}", f"{build}/tests/contract/{name}")
 
@@ -182,7 +184,7 @@ def guest_tree(release, build):
         b.program(f"/usr/bin/xenstore{name}")
     # A guest may be a driver domain.
     b.program("/usr/sbin/splitringd", f"{build}/tools/splitringd")
-    add_contract(b, build)
+    add_tests(b, build)
     for path in HOSTILE:
         b.program(f"/usr/bin/{os.path.basename(path)}", f"{build}/{path}")
     b.add_modules(GUEST_MODULES)
@@ -218,7 +220,7 @@ def dom0_tree(release, build, files):
             b.tree.file(f"/etc/xen/scripts/{name}", f"{hotplug}/{name}")
     for name in ("splitringd", "splitring"):
         b.program(f"/usr/sbin/{name}", f"{build}/tools/{name}")
-    add_contract(b, build)
+    add_tests(b, build)
     for name, source in files.items():
         b.tree.file(f"/guest/{name}", source)
     b.add_modules(DOM0_MODULES)

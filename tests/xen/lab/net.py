@@ -34,6 +34,7 @@ def own_address(host, device):
 
 def up(guest, number, device="eth0"):
     """Gives the guest 10.9.0.`number`, and its like for IPv6; comes back when dom0 can be reached."""
+    guest.number = number
     guest.wait_for(device, f"[ -e /sys/class/net/{device} ]")
     guest.good(f"echo 0 >/proc/sys/net/ipv6/conf/{device}/accept_dad; ip link set lo up; ip link set {device} up; ip addr replace 10.9.0.{number}/24 dev {device}; "
                f"ip addr replace fd09::{number}/64 dev {device}")

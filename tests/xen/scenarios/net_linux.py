@@ -1,14 +1,17 @@
-"""Linux's own netback in the lab: what the net scenarios compare with works here at all."""
-from lab.net import DOM0, DOM0_6, Server, bridge_linux, gbits, iperf, up, vif_linux
-from lab.say import say
+"""The checks of scenario net, with Linux's own netback in our place: what they ask for can be had."""
+from lab.net import BRIDGE, bridge_linux, vif_linux
+from lab.netchecks import between, come_up, jumbo, link, mac, multicast, offloads, second_vif, traffic
 
 
 def run(lab):
-    host = lab.boot(dom0_memory=1024)
+    host = lab.boot()
     bridge_linux(host)
-    guest = host.create("a", "pv", vifs=[vif_linux("00:16:3e:00:00:02")])
-    up(guest, 2)
-    with lab.check("ping and ping -6"):
-        guest.good(f"ping -c 3 {DOM0} && ping -6 -c 3 {DOM0_6}")
-    with lab.check("iperf3 both ways"), Server(host):
-        say(f"out {gbits(iperf(guest, DOM0, '-t 3'))}, in {gbits(iperf(guest, DOM0, '-t 3 -R'))} Gb/s")
+    a = come_up(lab, host, "pv", 2, vif_linux(mac(2)))
+    traffic(lab, host, a)
+    offloads(lab, host, a, BRIDGE)
+    jumbo(lab, host, a, BRIDGE)
+    multicast(lab, host, a, BRIDGE)
+    link(lab, a)
+    second_vif(lab, host, a, vif_linux, 9)
+    b = come_up(lab, host, "pvh", 3, vif_linux(mac(3)))
+    between(lab, a, b)
