@@ -103,6 +103,11 @@ int sr_hv_xenstore(struct sr_hypervisor *hv, struct xs_handle **xs)
 	return hv->ops->xenstore(hv, xs);
 }
 
+int sr_hv_grant_entries(struct sr_hypervisor *hv, uint16_t domid, unsigned *entries)
+{
+	return hv->ops->grant_entries ? hv->ops->grant_entries(hv, domid, entries) : -ENOTSUP;
+}
+
 int sr_gnttab_open(struct sr_hypervisor *hv, struct sr_gnttab **gt)
 {
 	return hv->ops->gnttab_open(hv, gt);

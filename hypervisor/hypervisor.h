@@ -60,6 +60,13 @@ const char *sr_hv_address(const struct sr_hypervisor *hv);
 unsigned sr_hv_caps(const struct sr_hypervisor *hv);
 
 /*
+ * How many grants domain `domid` can have given at a time: what its grant table may grow to.
+ * -EPERM, -ENOENT, -ENOTSUP: not for us to know, as in a driver domain on Xen; -ESRCH: no such
+ * domain.
+ */
+int sr_hv_grant_entries(struct sr_hypervisor *hv, uint16_t domid, unsigned *entries);
+
+/*
  * A new connection of libxenstore to this hypervisor's xenstore, as this domain; the caller closes
  * it with xs_close().
  */

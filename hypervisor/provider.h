@@ -52,6 +52,8 @@ struct sr_hypervisor_ops {
 	int (*xenstore)(struct sr_hypervisor *hv, struct xs_handle **xs);
 	/* optional: the path of its socket */
 	int (*store_path)(struct sr_hypervisor *hv, char *path, size_t size);
+	/* optional */
+	int (*grant_entries)(struct sr_hypervisor *hv, uint16_t domid, unsigned *entries);
 	int (*gnttab_open)(struct sr_hypervisor *hv, struct sr_gnttab **gt);
 	int (*gntshr_open)(struct sr_hypervisor *hv, struct sr_gntshr **gs);
 	int (*evtchn_open)(struct sr_hypervisor *hv, struct sr_evtchn **ev);

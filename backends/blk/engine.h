@@ -107,6 +107,7 @@ struct sr_blkq_setup {
 	unsigned order, index, count;
 	enum sr_blkif_abi abi;
 	unsigned persistent_limit; /* 0: no persistent grants */
+	struct sr_grant_budget *persistent_budget;
 	uint16_t domid;
 	bool resume;
 	/* Called in the queue's thread. */

@@ -13,12 +13,12 @@
 #define SR_PURGE_SHARE 16u
 
 int sr_persistent_init(struct sr_persistent *p, struct sr_gnttab *gt, uint16_t domid,
-		       unsigned limit)
+		       unsigned limit, struct sr_grant_budget *budget)
 {
 	uint32_t size = 64;
 	unsigned bits = 6;
 
-	*p = (struct sr_persistent){ .gt = gt, .domid = domid, .limit = limit };
+	*p = (struct sr_persistent){ .gt = gt, .budget = budget, .domid = domid, .limit = limit };
 	if (!limit)
 		return 0;
 	while (size < limit + limit / 2) {
@@ -42,9 +42,24 @@ int sr_persistent_init(struct sr_persistent *p, struct sr_gnttab *gt, uint16_t d
 	return -ENOMEM;
 }
 
+static bool reserve(struct sr_grant_budget *b)
+{
+	if (!b || __atomic_add_fetch(&b->kept, 1, __ATOMIC_RELAXED) <= b->limit)
+		return true;
+	__atomic_sub_fetch(&b->kept, 1, __ATOMIC_RELAXED);
+	return false;
+}
+
+static void give_back(struct sr_grant_budget *b)
+{
+	if (b)
+		__atomic_sub_fetch(&b->kept, 1, __ATOMIC_RELAXED);
+}
+
 static void drop(struct sr_persistent *p, uint32_t i)
 {
 	sr_gnttab_unmap(p->gt, p->addrs[i], 1);
+	give_back(p->budget);
 	p->addrs[i] = NULL;
 	p->count--;
 }
@@ -108,13 +123,17 @@ uint32_t sr_persistent_add(struct sr_persistent *p, uint32_t ref, void **addr)
 		i = (home + n) & p->mask;
 		if (p->addrs[i])
 			continue;
+		if (!reserve(p->budget))
+			return SR_PERSISTENT_NONE;
 		/* For writing, whatever this request does: the next one may need it. */
 		rc = sr_gnttab_map(p->gt, p->domid, &ref, 1, PROT_READ | PROT_WRITE, &page);
 		/* The hypervisor has no room for more: to ask again for each page would cost. */
 		if (rc == -ENOSPC)
 			p->limit = p->count;
-		if (rc)
+		if (rc) {
+			give_back(p->budget);
 			return SR_PERSISTENT_NONE;
+		}
 		p->refs[i] = ref;
 		p->addrs[i] = page;
 		p->used[i] = p->tick;

@@ -7,7 +7,7 @@
  * (feature-persistent). A hash table of fixed size: the guest chooses its keys, so a lookup looks
  * at a bounded number of places, however the guest has chosen. Where a page finds no place, or the
  * limit is reached and all are in use, the caller does without. Where the hypervisor maps no more,
- * what is mapped then becomes the limit.
+ * what is mapped then becomes the limit. Queues of one guest have a common budget besides.
  *
  * Threads: the queue's.
  */
@@ -20,8 +20,15 @@ struct sr_gnttab;
 #define SR_PERSISTENT_PROBES 16u
 #define SR_PERSISTENT_NONE   UINT32_MAX
 
+/* What several queues may keep between them. */
+struct sr_grant_budget {
+	unsigned limit;
+	unsigned kept; /* atomic */
+};
+
 struct sr_persistent {
 	struct sr_gnttab *gt;
+	struct sr_grant_budget *budget;
 	uint16_t domid;
 	unsigned limit, count;
 	uint32_t
@@ -37,9 +44,9 @@ struct sr_persistent {
 	uint64_t maps, purged;
 };
 
-/* limit 0: nothing is kept. */
+/* limit 0: nothing is kept. `budget` is borrowed; NULL: nobody else's need counts. */
 int sr_persistent_init(struct sr_persistent *p, struct sr_gnttab *gt, uint16_t domid,
-		       unsigned limit);
+		       unsigned limit, struct sr_grant_budget *budget);
 /* Unmaps all; nothing is in use. A zeroed one is fine. */
 void sr_persistent_destroy(struct sr_persistent *p);
 

@@ -404,7 +404,8 @@ static int attach(struct sr_blkq *q, const char **what)
 	*what = "allocate memory";
 	rc = alloc_ios(q);
 	if (!rc)
-		rc = sr_persistent_init(&q->persistent, t->gt, s->domid, s->persistent_limit);
+		rc = sr_persistent_init(&q->persistent, t->gt, s->domid, s->persistent_limit,
+					s->persistent_budget);
 	if (rc)
 		return rc;
 	*what = s->resume ? "go on where the last process stopped" : "use the ring's indices";

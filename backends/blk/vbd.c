@@ -69,6 +69,7 @@ void sr_vbd_free(struct sr_vbd *v)
 	sr_blkback_unwatch_front(v);
 	sr_vbd_close_disk(v);
 	sr_vbd_unmap_record(v);
+	sr_guest_put(bb, v->guest);
 	free(v->params);
 	free(v->path);
 	free(v->front);
@@ -112,6 +113,10 @@ static int make(struct sr_blkback *bb, const char *type, uint16_t domid, uint32_
 		rc = read_front(v);
 	if (!rc)
 		rc = sr_vbd_read_nodes(v);
+	if (!rc) {
+		v->guest = sr_guest_get(bb, domid);
+		rc = v->guest ? 0 : -ENOMEM;
+	}
 	if (rc) {
 		free(v->params);
 		free(v->path);

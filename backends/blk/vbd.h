@@ -15,6 +15,7 @@
 #include <drivers/registry.h>
 
 #include "engine.h"
+#include "guest.h"
 #include "negotiate.h"
 
 #define SR_VBD_BUCKETS 256u
@@ -31,6 +32,7 @@ struct sr_vbd_queue {
 
 struct sr_vbd {
 	struct sr_blkback *bb;
+	struct sr_guest *guest;
 	struct sr_vbd *next, *next_id, *next_front; /* all, and two hash chains */
 	struct sr_log_source log;
 	char type[8];
@@ -105,6 +107,7 @@ struct sr_blkback {
 
 	pthread_mutex_t lock;
 	struct sr_vbd *vbds;
+	struct sr_guest *guests; /* those that have disks */
 	struct sr_vbd *by_id[SR_VBD_BUCKETS], *by_front[SR_VBD_BUCKETS];
 	size_t count;
 };

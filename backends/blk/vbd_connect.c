@@ -62,7 +62,7 @@ static void set_geometry(struct sr_vbd *v)
 		/* Read-modify-write looks at one queue's requests only: see order.c. */
 		.max_queues = big || v->geometry.read_only ? opt->max_queues : 1,
 		.max_order = opt->max_ring_page_order,
-		.persistent = opt->max_persistent_grants != 0,
+		.persistent = opt->max_persistent_grants && sr_guest_has_room(v->guest),
 	};
 }
 
@@ -290,6 +290,7 @@ static int attach_queue(struct sr_vbd *v, unsigned index, bool resume)
 		.count = v->conn.queues,
 		.abi = v->conn.abi,
 		.persistent_limit = v->conn.persistent ? v->bb->opt.max_persistent_grants : 0,
+		.persistent_budget = &v->guest->budget,
 		.domid = v->domid,
 		.resume = resume,
 		.broken = post_broken,

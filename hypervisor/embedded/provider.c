@@ -49,6 +49,19 @@ static int em_xenstore(struct sr_hypervisor *base, struct xs_handle **xs)
 	return err ? err : sr_provider_xenstore_at(path, xs);
 }
 
+static int em_grant_entries(struct sr_hypervisor *base, uint16_t domid, unsigned *entries)
+{
+	struct sr_em_hv *hv = (struct sr_em_hv *)base;
+	struct sr_foreign *view;
+	int err = sr_foreign_get(hv->foreigns, sr_em_domid(hv, domid), &view);
+
+	if (err)
+		return err;
+	*entries = sr_grant_entries(atomic_load(&view->header->version), view->max_frames);
+	sr_foreign_put(hv->foreigns, view);
+	return 0;
+}
+
 static void em_close(struct sr_hypervisor *base)
 {
 	struct sr_em_hv *hv = (struct sr_em_hv *)base;
@@ -64,6 +77,7 @@ static const struct sr_hypervisor_ops trusted_ops = {
 	.close = em_close,
 	.xenstore = em_xenstore,
 	.store_path = em_store_path,
+	.grant_entries = em_grant_entries,
 	.gnttab_open = sr_em_gnttab_open,
 	.gntshr_open = sr_em_gntshr_open,
 	.evtchn_open = sr_em_evtchn_open,

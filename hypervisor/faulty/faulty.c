@@ -193,6 +193,11 @@ static int faulty_store_path(struct sr_hypervisor *base, char *path, size_t size
 	return sr_hv_store_path(((struct sr_faulty *)base)->inner, path, size);
 }
 
+static int faulty_grant_entries(struct sr_hypervisor *base, uint16_t domid, unsigned *entries)
+{
+	return sr_hv_grant_entries(((struct sr_faulty *)base)->inner, domid, entries);
+}
+
 static void faulty_close(struct sr_hypervisor *base)
 {
 	struct sr_faulty *hv = (struct sr_faulty *)base;
@@ -207,6 +212,7 @@ static const struct sr_hypervisor_ops faulty_ops = {
 	.close = faulty_close,
 	.xenstore = sr_faulty_xenstore,
 	.store_path = faulty_store_path,
+	.grant_entries = faulty_grant_entries,
 	.gnttab_open = gnttab_open,
 	.gntshr_open = gntshr_open,
 	.evtchn_open = sr_faulty_evtchn_open,

@@ -2,9 +2,13 @@
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <xen/xen.h>
+#include <xencall.h>
 #include <xenstore.h>
 #include <xentoollog.h>
+
+#include <xen/grant_table.h>
 
 #include "xen_impl.h"
 
@@ -65,6 +69,64 @@ static int own_domid(struct xs_handle *xs, uint16_t *domid)
 	return 0;
 }
 
+/* One operation on a grant table; `size` bytes of `op` go there and back. */
+static int grant_op(xencall_handle *call, unsigned cmd, void *op, size_t size)
+{
+	void *buffer = xencall_alloc_buffer(call, size);
+	int err = 0;
+
+	if (!buffer)
+		return -ENOMEM;
+	memcpy(buffer, op, size);
+	if (xencall3(call, __HYPERVISOR_grant_table_op, cmd, (uintptr_t)buffer, 1) < 0)
+		err = -errno;
+	memcpy(op, buffer, size);
+	xencall_free_buffer(call, buffer);
+	return err;
+}
+
+static int status_error(int16_t status)
+{
+	switch (status) {
+	case GNTST_okay:
+		return 0;
+	case GNTST_bad_domain:
+		return -ESRCH;
+	case GNTST_permission_denied:
+		return -EPERM;
+	default:
+		return -EINVAL;
+	}
+}
+
+static unsigned entry_size(uint32_t version)
+{
+	return version == 2 ? sizeof(union grant_entry_v2) : sizeof(struct grant_entry_v1);
+}
+
+/* Seldom asked, so nothing of it is kept open. */
+static int xen_grant_entries(struct sr_hypervisor *hv, uint16_t domid, unsigned *entries)
+{
+	struct gnttab_query_size size = { .dom = domid };
+	struct gnttab_get_version version = { .dom = domid };
+	xencall_handle *call;
+	int err;
+
+	errno = 0;
+	call = xencall_open(sr_xen_quiet(), 0);
+	if (!call)
+		return sr_xen_open_error();
+	err = grant_op(call, GNTTABOP_query_size, &size, sizeof(size));
+	if (!err)
+		err = status_error(size.status);
+	if (!err)
+		err = grant_op(call, GNTTABOP_get_version, &version, sizeof(version));
+	xencall_close(call);
+	if (!err)
+		*entries = size.max_nr_frames * (SR_PAGE_SIZE / entry_size(version.version));
+	return err;
+}
+
 static void xen_close(struct sr_hypervisor *hv)
 {
 	free(hv);
@@ -73,6 +135,7 @@ static void xen_close(struct sr_hypervisor *hv)
 static const struct sr_hypervisor_ops ops = {
 	.close = xen_close,
 	.xenstore = xen_xenstore,
+	.grant_entries = xen_grant_entries,
 	.gnttab_open = sr_xen_gnttab_open,
 	.gntshr_open = sr_xen_gntshr_open,
 	.evtchn_open = sr_xen_evtchn_open,

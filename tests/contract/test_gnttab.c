@@ -33,6 +33,25 @@ static void both_see_what_either_writes(void **state)
 	assert_int_equal(sr_gntshr_unshare(w->gs, f, 3), 0);
 }
 
+static void a_grant_table_has_a_size(void **state)
+{
+	struct world *w = *state;
+	uint32_t refs[8];
+	unsigned entries;
+	char *f;
+	int err = sr_hv_grant_entries(w->back, env.front_id, &entries);
+
+	if (err == -EPERM || err == -ENOENT || err == -ENOTSUP)
+		world_skip("a domain without privilege is not told of another one's table");
+	assert_int_equal(err, 0);
+	assert_true(entries >= 256 && entries % 256 == 0);
+	assert_int_equal(sr_gntshr_share(w->gs, env.back_id, 8, true, refs, (void **)&f), 0);
+	for (unsigned i = 0; i < 8; i++)
+		assert_true(refs[i] < entries);
+	assert_int_equal(sr_gntshr_unshare(w->gs, f, 8), 0);
+	assert_int_equal(sr_hv_grant_entries(w->back, 0x7000, &entries), -ESRCH);
+}
+
 static void scattered_pages_map_in_the_order_of_their_references(void **state)
 {
 	struct world *w = *state;
@@ -441,6 +460,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		CASE(both_see_what_either_writes),
+		CASE(a_grant_table_has_a_size),
 		CASE(scattered_pages_map_in_the_order_of_their_references),
 		CASE(a_read_only_grant_maps_read_only),
 		CASE(what_is_granted_to_another_domain_does_not_map),

@@ -24,7 +24,12 @@ static void *run(void *arg)
 
 void harness_start(struct harness *h, const char *scheme)
 {
-	struct sr_machine_opts opts = { 0 };
+	harness_start_with_frames(h, scheme, 0);
+}
+
+void harness_start_with_frames(struct harness *h, const char *scheme, unsigned frames)
+{
+	struct sr_machine_opts opts = { .guest_grant_frames = frames };
 	struct sr_hypervisor *hv;
 
 	memset(h, 0, sizeof(*h));

@@ -28,6 +28,8 @@ struct harness {
 
 /* scheme: "embedded:" or "embedded-strict:". */
 void harness_start(struct harness *h, const char *scheme);
+/* The same with guests' grant tables of `frames` pages. */
+void harness_start_with_frames(struct harness *h, const char *scheme, unsigned frames);
 void harness_stop(struct harness *h);
 
 /* A guest of so many pages; its address is put in `address`. */

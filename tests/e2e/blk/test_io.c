@@ -78,6 +78,25 @@ static void test_persistent_limit(void **state)
 	assert_true(s.persistent_purged > 0 && s.maps > 0);
 }
 
+/* A guest that can grant few pages is not asked to leave any to us; one with some more is. */
+static void test_small_grant_table(void **state)
+{
+	for (unsigned frames = 2; frames <= 4; frames++) {
+		struct sr_blkback_device d;
+		struct world w;
+
+		world_start_with_frames(&w, "embedded:", "ram:size=32M", frames);
+		harness_attach(&w.h, &w.disk);
+		world_open(&w, world_front);
+		assert_int_equal(sr_blkfront_info(w.front)->persistent, frames == 4);
+		write_and_verify(&w);
+		backend_device(&w.b, &w.disk, &d);
+		assert_int_equal(d.persistent, frames == 4);
+		assert_int_equal(d.persistent_grants > 0, frames == 4);
+		world_stop(&w);
+	}
+}
+
 static void test_mapped(void **state)
 {
 	struct sr_blkfront_options front = world_front;
@@ -292,6 +311,7 @@ int main(void)
 		cmocka_unit_test(test_persistent),
 		cmocka_unit_test(test_persistent_strict),
 		cmocka_unit_test(test_persistent_limit),
+		cmocka_unit_test(test_small_grant_table),
 		cmocka_unit_test(test_mapped),
 		cmocka_unit_test(test_copied),
 		cmocka_unit_test(test_no_indirect),

@@ -10,15 +10,28 @@
 
 const struct sr_blkfront_options world_front = SR_BLKFRONT_DEFAULTS;
 
+static void start(struct world *w, const char *params, const struct sr_blkback_options *opt)
+{
+	backend_start(&w->b, &w->h, opt);
+	w->disk = (struct harness_disk){ .vdev = VDEV, .params = params };
+	w->disk.domid = harness_guest(&w->h, 8192, w->address);
+	assert_int_equal(sr_hv_open(w->address, &w->guest), 0);
+}
+
 void world_start(struct world *w, const char *scheme, const char *params,
 		 const struct sr_blkback_options *opt)
 {
 	memset(w, 0, sizeof(*w));
 	harness_start(&w->h, scheme);
-	backend_start(&w->b, &w->h, opt);
-	w->disk = (struct harness_disk){ .vdev = VDEV, .params = params };
-	w->disk.domid = harness_guest(&w->h, 8192, w->address);
-	assert_int_equal(sr_hv_open(w->address, &w->guest), 0);
+	start(w, params, opt);
+}
+
+void world_start_with_frames(struct world *w, const char *scheme, const char *params,
+			     unsigned frames)
+{
+	memset(w, 0, sizeof(*w));
+	harness_start_with_frames(&w->h, scheme, frames);
+	start(w, params, NULL);
 }
 
 void world_close(struct world *w)

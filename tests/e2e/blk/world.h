@@ -27,6 +27,9 @@ extern const struct sr_blkfront_options world_front;
 /* Without the disk's nodes: harness_attach() makes them. opt may be NULL. */
 void world_start(struct world *w, const char *scheme, const char *params,
 		 const struct sr_blkback_options *opt);
+/* The same, where a guest's grant table has so many pages. */
+void world_start_with_frames(struct world *w, const char *scheme, const char *params,
+			     unsigned frames);
 /* Closes and detaches; nothing may be left mapped. */
 void world_stop(struct world *w);
 

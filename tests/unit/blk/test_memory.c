@@ -53,7 +53,7 @@ static void test_persistent(void **state)
 	void *addr, *again;
 	uint32_t place;
 
-	assert_int_equal(sr_persistent_init(&p, NULL, 1, 100), 0);
+	assert_int_equal(sr_persistent_init(&p, NULL, 1, 100, NULL), 0);
 	place = sr_persistent_get(&p, 7, &addr);
 	assert_int_not_equal(place, SR_PERSISTENT_NONE);
 	assert_ptr_equal(addr, pages + 7 * 16);
@@ -81,7 +81,7 @@ static void test_least_recently_used(void **state)
 	void *addr;
 
 	map_calls = 0;
-	assert_int_equal(sr_persistent_init(&p, NULL, 1, 64), 0);
+	assert_int_equal(sr_persistent_init(&p, NULL, 1, 64, NULL), 0);
 	for (uint32_t i = 0; i < 10; i++)
 		held[i] = sr_persistent_get(&p, i, &addr);
 	for (uint32_t i = 10; i < 5000; i++) {
@@ -112,7 +112,7 @@ static void test_all_in_use(void **state)
 	uint32_t place;
 	void *addr;
 
-	assert_int_equal(sr_persistent_init(&p, NULL, 1, 16), 0);
+	assert_int_equal(sr_persistent_init(&p, NULL, 1, 16, NULL), 0);
 	for (uint32_t i = 0; i < 16; i++)
 		assert_int_not_equal(sr_persistent_get(&p, i, &addr), SR_PERSISTENT_NONE);
 	assert_int_equal(sr_persistent_get(&p, 100, &addr), SR_PERSISTENT_NONE);

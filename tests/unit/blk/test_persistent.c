@@ -49,7 +49,7 @@ static void no_room_lowers_the_limit(void **state)
 	uint32_t place[10];
 	void *addr;
 
-	assert_int_equal(sr_persistent_init(&p, NULL, 1, 32), 0);
+	assert_int_equal(sr_persistent_init(&p, NULL, 1, 32, NULL), 0);
 	for (uint32_t ref = 0; ref < 10; ref++) {
 		place[ref] = sr_persistent_get(&p, ref, &addr);
 		assert_int_not_equal(place[ref], SR_PERSISTENT_NONE);
@@ -79,7 +79,7 @@ static void no_room_at_all_ends_it(void **state)
 	void *addr;
 
 	room = 0;
-	assert_int_equal(sr_persistent_init(&p, NULL, 1, 32), 0);
+	assert_int_equal(sr_persistent_init(&p, NULL, 1, 32, NULL), 0);
 	for (uint32_t ref = 0; ref < 10; ref++)
 		assert_int_equal(sr_persistent_get(&p, ref, &addr), SR_PERSISTENT_NONE);
 	assert_int_equal(asked, 1);
@@ -92,10 +92,37 @@ static void a_bad_reference_lowers_nothing(void **state)
 	struct sr_persistent p;
 	void *addr;
 
-	assert_int_equal(sr_persistent_init(&p, NULL, 1, 32), 0);
+	assert_int_equal(sr_persistent_init(&p, NULL, 1, 32, NULL), 0);
 	assert_int_equal(sr_persistent_get(&p, 1000, &addr), SR_PERSISTENT_NONE);
 	assert_int_equal(p.limit, 32);
 	sr_persistent_destroy(&p);
+}
+
+/* Two queues of a guest with room for seven. */
+static void a_budget_is_shared(void **state)
+{
+	struct sr_grant_budget budget = { .limit = 7 };
+	struct sr_persistent p, q;
+	void *addr;
+
+	assert_int_equal(sr_persistent_init(&p, NULL, 1, 32, &budget), 0);
+	assert_int_equal(sr_persistent_init(&q, NULL, 1, 32, &budget), 0);
+	for (uint32_t ref = 0; ref < 5; ref++)
+		assert_int_not_equal(sr_persistent_get(&p, ref, &addr), SR_PERSISTENT_NONE);
+	/* What can't be mapped takes nothing of it. */
+	assert_int_equal(sr_persistent_get(&p, 1000, &addr), SR_PERSISTENT_NONE);
+	for (uint32_t ref = 10; ref < 20; ref++)
+		assert_int_equal(sr_persistent_get(&q, ref, &addr) != SR_PERSISTENT_NONE, ref < 12);
+	assert_int_equal(asked, 8);
+	assert_int_equal(q.limit, 32);
+	/* What is kept already is found, and what one lets go of the other may have. */
+	assert_int_not_equal(sr_persistent_get(&p, 4, &addr), SR_PERSISTENT_NONE);
+	sr_persistent_destroy(&p);
+	assert_int_equal(budget.kept, 2);
+	assert_int_not_equal(sr_persistent_get(&q, 19, &addr), SR_PERSISTENT_NONE);
+	sr_persistent_destroy(&q);
+	assert_int_equal(budget.kept, 0);
+	assert_int_equal(mapped, 0);
 }
 
 int main(void)
@@ -104,6 +131,7 @@ int main(void)
 		cmocka_unit_test_setup(no_room_lowers_the_limit, setup),
 		cmocka_unit_test_setup(no_room_at_all_ends_it, setup),
 		cmocka_unit_test_setup(a_bad_reference_lowers_nothing, setup),
+		cmocka_unit_test_setup(a_budget_is_shared, setup),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -127,16 +127,15 @@ def missing(lab, host, guest):
         host.good(f"xl block-detach {guest.name} xvdc")
 
 
-def limits(lab, what, options="", config="", daemon_config=""):
-    """A host or a guest with few grants: fewer features, no error."""
-    host = lab.boot(xen=options)
-    host.put("/tmp/splitringd.conf", daemon_config)
-    daemon = Daemon(host, "--threads 2 --config /tmp/splitringd.conf")
+def few_grants(lab, host, daemon, what, config=""):
+    """A host or a guest with few grants: fewer features, no error, and nobody waits for ever."""
     guest = None
     with lab.check(f"{what}: two disks, a file system and verified I/O, no error"):
         disks = [ours(image(host, "a")), ours(image(host, "b"), "xvdb")]
         guest = host.create("few", "pv", disks, config=config)
-        load = Load(guest, disk="xvdb", bs="4k-256k")
+        # This one rests with all the grants that it could keep, while the other one works; and the other way.
+        guest.good(fio("randwrite", "256k", 32, "16m"), 120)
+        load = Load(guest, disk="xvdb", bs="4k-256k", depth=32)
         file_system(guest, mib=2)
         guest.good(fio("randwrite", "256k", 32, "16m"), 120)
         load.finish()
@@ -146,10 +145,18 @@ def limits(lab, what, options="", config="", daemon_config=""):
         daemon.kill_worker()
         time.sleep(2)
         load.finish()
+        guest.good(fio("randwrite", "256k", 32, "16m", disk="xvdb"), 120)
         no_errors(guest)
         guest.shutdown()
     clean(lab, host, what)
-    daemon.stop()
+
+
+def small_tables(lab, host, daemon):
+    """Guests whose grant tables are small. With one frame Linux does not come up."""
+    for frames in (2, 4):
+        few_grants(lab, host, daemon, f"a guest with {frames} frames of grants", f"max_grant_frames = {frames}\n")
+    with lab.check("splitringd has said that two frames are too few for persistent grants"):
+        host.good(f"grep -q 'can grant 1024 pages' {LOG} && ! grep -q 'can grant 2048 pages' {LOG}")
 
 
 def run(lab):
@@ -172,9 +179,9 @@ def run(lab):
     bystander.shutdown()
     with lab.check("nothing is left of all guests"):
         equal(leftovers(host), [])
+    small_tables(lab, host, daemon)
     daemon.stop()
-    limits(lab, "a host with one frame of maptrack entries", "gnttab_max_maptrack_frames=1")
-    # With one frame Linux does not come up. With two, the persistent grants of one disk leave none to the other,
-    # for Linux's frontend gives none back: it waits for ever. (On Linux's own backend it ends in I/O errors.)
-    limits(lab, "a guest with two frames of grants", config="max_grant_frames = 2\n",
-           daemon_config="max_persistent_grants = 0\n")
+    host = lab.boot(xen="gnttab_max_maptrack_frames=1")
+    daemon = Daemon(host, "--threads 2")
+    few_grants(lab, host, daemon, "a host with one frame of maptrack entries")
+    daemon.stop()

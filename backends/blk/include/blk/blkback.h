@@ -56,7 +56,11 @@ struct sr_blkback_options {
 	unsigned max_queues;            /* [threads, at most 16] */
 	unsigned max_ring_page_order;   /* [4]; SR_BLKBACK_NONE for rings of one page only */
 	unsigned max_indirect_segments; /* [256]; SR_BLKBACK_NONE: no indirect requests */
-	unsigned max_persistent_grants; /* a queue [1056]; SR_BLKBACK_NONE: no persistent grants */
+	/*
+	 * A queue [1056]; SR_BLKBACK_NONE: no persistent grants. All disks of a guest keep no more
+	 * than leaves room in its grant table; where that is too little, none are offered.
+	 */
+	unsigned max_persistent_grants;
 	/*
 	 * Whether a device's backend directory is removed once it has closed for good: what a
 	 * toolstack waits for of a driver domain, and does itself for dom0. 0: if we are not domain
