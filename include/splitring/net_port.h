@@ -99,10 +99,10 @@ struct sr_net_port_driver {
 	 */
 	int (*fd)(void *port, unsigned queue);
 	/*
-	 * Before the thread sleeps (on): the fd is to become readable from now on. True: there is
-	 * something to receive already. After it has woken up (off): the result does not matter.
+	 * Before the thread sleeps: the fd is to become readable from now on. True: there is
+	 * something to receive already.
 	 */
-	bool (*arm)(void *port, unsigned queue, bool on);
+	bool (*arm)(void *port, unsigned queue);
 
 	/* Without it the link is up. */
 	int (*link)(void *port, struct sr_net_port_link *link);

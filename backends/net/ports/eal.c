@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+#include <ports/eal.h>
+
+#include <errno.h>
+#include <glob.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <common/plugin.h>
+#include <rte_eal.h>
+#include <rte_errno.h>
+#include <rte_lcore.h>
+#include <rte_log.h>
+#include <rte_mbuf.h>
+
+#define POOL_CACHE 256u
+#define ARGS_MAX   16
+
+/* EAL is one a process, so this is too. */
+static struct {
+	pthread_mutex_t lock;
+	bool started;
+	int error; /* of the first attempt: EAL allows no second one */
+} eal = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+static unsigned long read_number(const char *path)
+{
+	unsigned long n = 0;
+	FILE *file = fopen(path, "re");
+
+	if (!file)
+		return 0;
+	if (fscanf(file, "%lu", &n) != 1)
+		n = 0;
+	fclose(file);
+	return n;
+}
+
+/* MiB of reserved hugepages that nobody uses. */
+static unsigned long huge_free_mb(void)
+{
+	unsigned long mb = 0, kb;
+	glob_t found;
+
+	if (glob("/sys/kernel/mm/hugepages/hugepages-*kB/free_hugepages", 0, NULL, &found) == 0) {
+		for (size_t i = 0; i < found.gl_pathc; i++)
+			if (sscanf(found.gl_pathv[i], "/sys/kernel/mm/hugepages/hugepages-%lukB/",
+				   &kb) == 1)
+				mb += read_number(found.gl_pathv[i]) * kb / 1024;
+		globfree(&found);
+	}
+	return mb;
+}
+
+/* The first processor that we may run on: EAL insists on one, and is told to start no threads. */
+static int first_cpu(const cpu_set_t *allowed)
+{
+	for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+		if (CPU_ISSET(cpu, allowed))
+			return cpu;
+	return 0;
+}
+
+/* The last line of what EAL has logged, without its prefix: that is the reason it gave up for. */
+static void last_line(char *log, char *line, size_t size)
+{
+	char *end = log + strlen(log), *start;
+
+	while (end > log && end[-1] == '\n')
+		*--end = '\0';
+	start = strrchr(log, '\n');
+	start = start ? start + 1 : log;
+	if (strncmp(start, "EAL: ", 5) == 0)
+		start += 5;
+	snprintf(line, size, "%s", start);
+}
+
+static int init(char **argv, int argc, char *why, size_t size)
+{
+	cpu_set_t before;
+	char *text = NULL;
+	size_t text_size;
+	FILE *log;
+	int rc;
+
+	/* EAL pins the thread that starts it. It is ours and stays where it was. */
+	pthread_getaffinity_np(pthread_self(), sizeof(before), &before);
+	log = open_memstream(&text, &text_size);
+	if (!log)
+		return -ENOMEM;
+	rte_openlog_stream(log);
+	rc = rte_eal_init(argc, argv) < 0 ? -rte_errno : 0;
+	rte_openlog_stream(stderr);
+	fclose(log);
+	pthread_setaffinity_np(pthread_self(), sizeof(before), &before);
+	last_line(text, why, size);
+	free(text);
+	return rc;
+}
+
+static int start(const struct sr_eal_options *options, char *error, size_t size)
+{
+	unsigned memory = options->memory_mb ? options->memory_mb : SR_EAL_MEMORY_MB;
+	bool huge = options->huge == SR_EAL_HUGE_ON ||
+		    (options->huge == SR_EAL_HUGE_AUTO && huge_free_mb() >= memory);
+	char lcores[32], megabytes[16], prefix[32], why[256] = "";
+	char *argv[ARGS_MAX] = { (char *)"splitring",
+				 (char *)"--no-telemetry",
+				 (char *)"--log-level=*:warning",
+				 (char *)"--lcores",
+				 lcores,
+				 (char *)"--file-prefix",
+				 prefix };
+	int argc = 7, rc;
+	cpu_set_t allowed;
+
+	pthread_getaffinity_np(pthread_self(), sizeof(allowed), &allowed);
+	snprintf(lcores, sizeof(lcores), "0@%d", first_cpu(&allowed));
+	snprintf(megabytes, sizeof(megabytes), "%u", memory);
+	snprintf(prefix, sizeof(prefix), "splitring-%d", (int)getpid());
+	if (huge) {
+		argv[argc++] = (char *)"--in-memory";
+	} else {
+		/* The two say the same of shared files, but don't go together. */
+		argv[argc++] = (char *)"--no-shconf";
+		argv[argc++] = (char *)"--no-huge";
+		argv[argc++] = (char *)"-m";
+		argv[argc++] = megabytes;
+	}
+	/* With a list of what is allowed EAL takes no device by itself, but any that we name. */
+	argv[argc++] = access("/sys/bus/pci/devices", F_OK) ? (char *)"--no-pci"
+							    : (char *)"--allow=0000:00:00.0";
+	rc = init(argv, argc, why, sizeof(why));
+	if (rc == -EALREADY) /* by the program itself, as in testpmd */
+		return 0;
+	if (rc)
+		return sr_plugin_error(
+		    error, size, rc, "DPDK can't start: %s (%s pages of memory; it says: %s)",
+		    strerror(-rc), huge ? "huge" : "ordinary", why[0] ? why : "nothing");
+	/* EAL makes a directory for what it would share. */
+	rmdir(rte_eal_get_runtime_dir());
+	return 0;
+}
+
+int sr_eal_start(const struct sr_eal_options *options, char *error, size_t size)
+{
+	static const struct sr_eal_options defaults;
+	int rc = 0;
+
+	pthread_mutex_lock(&eal.lock);
+	if (eal.error)
+		rc = sr_plugin_error(error, size, eal.error,
+				     "DPDK could not start before, and can't be tried again");
+	else if (!eal.started)
+		rc = eal.error = start(options ? options : &defaults, error, size);
+	if (!rc)
+		__atomic_store_n(&eal.started, true, __ATOMIC_RELEASE);
+	pthread_mutex_unlock(&eal.lock);
+	return rc;
+}
+
+bool sr_eal_started(void)
+{
+	return __atomic_load_n(&eal.started, __ATOMIC_ACQUIRE);
+}
+
+int sr_eal_thread_register(void)
+{
+	if (rte_lcore_id() != LCORE_ID_ANY)
+		return 0;
+	return rte_thread_register() ? -rte_errno : 0;
+}
+
+void sr_eal_thread_unregister(void)
+{
+	rte_thread_unregister();
+}
+
+int sr_mbuf_pool_new(const char *name, unsigned count, struct rte_mempool **pool, char *error,
+		     size_t size)
+{
+	static unsigned number;
+	char unique[RTE_MEMPOOL_NAMESIZE];
+
+	snprintf(unique, sizeof(unique), "%.12s-%u", name,
+		 __atomic_add_fetch(&number, 1, __ATOMIC_RELAXED));
+	*pool = rte_pktmbuf_pool_create(unique, count, RTE_MIN(POOL_CACHE, count / 4), 0,
+					RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+	if (*pool)
+		return 0;
+	return sr_plugin_error(
+	    error, size, -rte_errno, "no memory for %u packets (%u MiB): %s; give DPDK more", count,
+	    count / 1024 * (RTE_MBUF_DEFAULT_BUF_SIZE + 256u) / 1024, rte_strerror(rte_errno));
+}

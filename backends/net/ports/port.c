@@ -1,0 +1,350 @@
+/* SPDX-License-Identifier: MIT */
+#include "port.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/timerfd.h>
+#include <unistd.h>
+
+#include <common/plugin.h>
+#include <common/stats.h>
+#include <ports/eal.h>
+#include <ports/offload.h>
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+
+/*
+ * How often a device that can't wake us is looked at when it is quiet: at once after traffic, then
+ * half as often each time, down to 500 times a second.
+ */
+#define WAIT_MIN_NS 50000u
+#define WAIT_MAX_NS 2000000u
+
+/* Ethernet header and two VLAN tags on top of the MTU. */
+#define FRAME_EXTRA 22u
+
+struct port_queue {
+	struct sr_port *port;
+	unsigned index;
+	int fd;
+	bool timer; /* fd is a timer of ours */
+	uint32_t wait_ns;
+	/* What one packet has become, and is not with the device yet. */
+	unsigned waiting, waiting_at;
+	struct rte_mbuf *wait[SR_OFFLOAD_MAX_SEGMENTS];
+	struct sr_port_counters counters;
+} __attribute__((aligned(64)));
+
+struct sr_port {
+	const struct sr_net_port_driver *driver;
+	void *device;
+	char *name;
+	struct rte_mempool *pool;
+	struct sr_net_port_info info;
+	uint32_t frame_max;
+	uint64_t lacks; /* RTE_MBUF_F_TX_...: flags that need work here */
+	struct port_queue *queues;
+	unsigned ready; /* queues that are set up */
+};
+
+const struct sr_net_port_info *sr_port_info(const struct sr_port *port)
+{
+	return &port->info;
+}
+
+const char *sr_port_name(const struct sr_port *port)
+{
+	return port->name;
+}
+
+const struct sr_port_counters *sr_port_counters(const struct sr_port *port, unsigned queue)
+{
+	return &port->queues[queue].counters;
+}
+
+/* --- open and close -----------------------------------------------------------------------------
+ */
+
+static int queue_init(struct sr_port *port, unsigned index)
+{
+	struct port_queue *q = &port->queues[index];
+
+	q->port = port;
+	q->index = index;
+	q->wait_ns = WAIT_MIN_NS;
+	q->fd = port->driver->fd ? port->driver->fd(port->device, index) : -1;
+	if (q->fd >= 0)
+		return 0;
+	q->timer = true;
+	q->fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	return q->fd < 0 ? -errno : 0;
+}
+
+static int check_info(struct sr_port *port, const struct sr_port_config *config, char *error,
+		      size_t size)
+{
+	struct sr_net_port_info *info = &port->info;
+
+	if (info->queues == 0 || info->queues > config->queues)
+		return sr_plugin_error(error, size, -EPROTO,
+				       "it says it has %u queues, where 1 to %u were asked for",
+				       info->queues, config->queues);
+	if (info->mtu == 0)
+		info->mtu = config->mtu;
+	port->frame_max = info->mtu + FRAME_EXTRA;
+	if (!(info->tx_offloads & RTE_ETH_TX_OFFLOAD_TCP_TSO))
+		port->lacks |= RTE_MBUF_F_TX_TCP_SEG;
+	/* The two L4 kinds are values of one field: a device has both or is taken to have none. */
+	if (~info->tx_offloads & (RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM))
+		port->lacks |= RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG;
+	return 0;
+}
+
+static int open_device(struct sr_port *port, const char *args, const struct sr_port_config *config,
+		       char *error, size_t size)
+{
+	char why[512] = "";
+	const struct sr_net_port_open open = {
+		.args = args,
+		.queues = config->queues,
+		.mtu = config->mtu,
+		.pool = config->pool,
+		.error = why,
+		.error_size = sizeof(why),
+	};
+	void *device;
+	int rc;
+
+	rc = port->driver->open(&open, &device, &port->info);
+	if (!rc) {
+		port->device = device;
+		rc = check_info(port, config, why, sizeof(why));
+	}
+	if (rc)
+		sr_plugin_error(error, size, rc, "%s: %s", port->name,
+				why[0] ? why : strerror(-rc));
+	return rc;
+}
+
+int sr_port_open(const struct sr_port_registry *registry, const char *uplink,
+		 const struct sr_port_config *config, struct sr_port **out, char *error,
+		 size_t size)
+{
+	struct sr_port_config wanted = *config;
+	struct sr_port *port;
+	const char *args;
+	int rc;
+
+	if (wanted.queues > SR_NET_PORT_MAX_QUEUES)
+		wanted.queues = SR_NET_PORT_MAX_QUEUES;
+	port = calloc(1, sizeof(*port));
+	if (!port)
+		return sr_plugin_error(error, size, -ENOMEM, "out of memory");
+	port->pool = wanted.pool;
+	rc = sr_port_find(registry, uplink, &port->driver, &args, error, size);
+	if (rc)
+		goto fail;
+	port->name = strdup(uplink);
+	port->queues = aligned_alloc(64, wanted.queues * sizeof(port->queues[0]));
+	if (!port->name || !port->queues) {
+		rc = sr_plugin_error(error, size, -ENOMEM, "out of memory");
+		goto fail;
+	}
+	memset(port->queues, 0, wanted.queues * sizeof(port->queues[0]));
+	rc = open_device(port, args, &wanted, error, size);
+	if (rc)
+		goto fail;
+	for (unsigned i = 0; i < port->info.queues; i++) {
+		port->ready = i + 1;
+		rc = queue_init(port, i);
+		if (rc) {
+			sr_plugin_error(error, size, rc, "%s: no timer: %s", uplink, strerror(-rc));
+			goto fail;
+		}
+	}
+	*out = port;
+	return 0;
+fail:
+	sr_port_close(port);
+	return rc;
+}
+
+void sr_port_close(struct sr_port *port)
+{
+	if (!port)
+		return;
+	for (unsigned i = 0; i < port->ready; i++) {
+		struct port_queue *q = &port->queues[i];
+
+		rte_pktmbuf_free_bulk(q->wait + q->waiting_at, q->waiting - q->waiting_at);
+		if (q->timer && q->fd >= 0)
+			close(q->fd);
+	}
+	if (port->device)
+		port->driver->close(port->device);
+	free(port->queues);
+	free(port->name);
+	free(port);
+}
+
+int sr_port_link(struct sr_port *port, struct sr_net_port_link *link)
+{
+	*link = (struct sr_net_port_link){ .up = true };
+	return port->driver->link ? port->driver->link(port->device, link) : 0;
+}
+
+int sr_port_stats(struct sr_port *port, struct sr_net_port_stats *stats)
+{
+	*stats = (struct sr_net_port_stats){ 0 };
+	return port->driver->stats ? port->driver->stats(port->device, stats) : -EOPNOTSUPP;
+}
+
+/* --- receive ------------------------------------------------------------------------------------
+ */
+
+unsigned sr_port_receive(struct sr_port *port, unsigned queue, struct rte_mbuf **pkts, unsigned n)
+{
+	n = port->driver->receive(port->device, queue, pkts, n);
+	if (n)
+		port->queues[queue].wait_ns = WAIT_MIN_NS;
+	return n;
+}
+
+int sr_port_fd(const struct sr_port *port, unsigned queue)
+{
+	return port->queues[queue].fd;
+}
+
+bool sr_port_arm(struct sr_port *port, unsigned queue)
+{
+	struct port_queue *q = &port->queues[queue];
+	struct itimerspec when = { .it_value.tv_nsec = q->wait_ns };
+
+	if (!q->timer)
+		return port->driver->arm && port->driver->arm(port->device, queue);
+	/* Setting it takes back what it has to say, too. */
+	if (timerfd_settime(q->fd, 0, &when, NULL))
+		return true;
+	q->wait_ns = RTE_MIN(q->wait_ns * 2, WAIT_MAX_NS);
+	return false;
+}
+
+/* --- send ---------------------------------------------------------------------------------------
+ */
+
+/* Can the device have it as it is? */
+static bool plain(const struct sr_port *port, const struct rte_mbuf *m)
+{
+	if (unlikely(m->ol_flags & port->lacks))
+		return false;
+	if (unlikely(m->nb_segs > 1 && !(port->info.tx_offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS)))
+		return false;
+	/* A device that completes a packet may have to write to its headers for that. */
+	if (unlikely(m->ol_flags & (RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG) &&
+		     sr_offload_shared(m)))
+		return false;
+	return likely(m->pkt_len <= port->frame_max || m->ol_flags & RTE_MBUF_F_TX_TCP_SEG);
+}
+
+/* A copy of one's own, of one piece if the device wants that. NULL: it can't be had. */
+static struct rte_mbuf *copy(struct port_queue *q, const struct rte_mbuf *m)
+{
+	struct rte_mbuf *own;
+
+	if (!(q->port->info.tx_offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS) &&
+	    m->pkt_len >
+		(uint32_t)(rte_pktmbuf_data_room_size(q->port->pool) - RTE_PKTMBUF_HEADROOM))
+		return NULL;
+	own = rte_pktmbuf_copy(m, q->port->pool, 0, UINT32_MAX);
+	if (own)
+		sr_stat_add(&q->counters.copied, 1);
+	return own;
+}
+
+/* Does the rest of it, for a packet that needs no cutting. Takes it. NULL: dropped. */
+static struct rte_mbuf *finish(struct port_queue *q, struct rte_mbuf *m)
+{
+	const struct sr_port *port = q->port;
+	struct rte_mbuf *own;
+
+	if (m->pkt_len > port->frame_max && !(m->ol_flags & RTE_MBUF_F_TX_TCP_SEG))
+		goto drop;
+	if (sr_offload_shared(m) ||
+	    (m->nb_segs > 1 && !(port->info.tx_offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS))) {
+		own = copy(q, m);
+		if (!own)
+			goto drop;
+		rte_pktmbuf_free(m);
+		m = own;
+	}
+	if (m->ol_flags & port->lacks & RTE_MBUF_F_TX_L4_MASK) {
+		if (sr_offload_checksum(m))
+			goto drop;
+		sr_stat_add(&q->counters.checksums, 1);
+	}
+	return m;
+drop:
+	sr_stat_add(&q->counters.dropped, 1);
+	rte_pktmbuf_free(m);
+	return NULL;
+}
+
+/* Turns one packet into what the device can send, in q->wait, which is empty. Takes it. */
+static void work(struct port_queue *q, struct rte_mbuf *m)
+{
+	unsigned count;
+
+	q->waiting = q->waiting_at = 0;
+	if (!(m->ol_flags & q->port->lacks & RTE_MBUF_F_TX_TCP_SEG)) {
+		m = finish(q, m);
+		if (m)
+			q->wait[q->waiting++] = m;
+		return;
+	}
+	if (sr_offload_segment(m, q->port->pool, q->wait, &count)) {
+		sr_stat_add(&q->counters.dropped, 1);
+		rte_pktmbuf_free(m);
+		return;
+	}
+	rte_pktmbuf_free(m);
+	sr_stat_add(&q->counters.segmented, 1);
+	for (unsigned i = 0; i < count; i++) {
+		m = finish(q, q->wait[i]);
+		if (m)
+			q->wait[q->waiting++] = m;
+	}
+}
+
+/* True: nothing waits any more. */
+static bool push(struct port_queue *q)
+{
+	unsigned left = q->waiting - q->waiting_at;
+
+	if (left)
+		q->waiting_at +=
+		    q->port->driver->send(q->port->device, q->index, q->wait + q->waiting_at, left);
+	return q->waiting_at == q->waiting;
+}
+
+unsigned sr_port_send(struct sr_port *port, unsigned queue, struct rte_mbuf **pkts, unsigned n)
+{
+	struct port_queue *q = &port->queues[queue];
+	unsigned done = 0;
+
+	while (push(q) && done < n) {
+		unsigned run = 0, sent;
+
+		while (done + run < n && plain(port, pkts[done + run]))
+			run++;
+		if (run) {
+			sent = port->driver->send(port->device, queue, pkts + done, run);
+			done += sent;
+			if (sent < run)
+				break;
+		}
+		if (done < n)
+			work(q, pkts[done++]);
+	}
+	return done;
+}
