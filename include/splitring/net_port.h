@@ -20,7 +20,8 @@
  * _UDP_CKSUM with l2_len and l3_len, RTE_MBUF_F_TX_TCP_SEG with l4_len and tso_segsz), but only for
  * what info.tx_offloads has named: the rest is done before. It may be shared with other ports and
  * guests (refcnt above 1), and is then not to be written to. A checksum that receive() knows to be
- * good is said by RTE_MBUF_F_RX_L4_CKSUM_GOOD.
+ * good is said by RTE_MBUF_F_RX_L4_CKSUM_GOOD; what receive() gives may ask for the same things, in
+ * the same words, where its headers bear them out.
  *
  * Threads: open(), close(), link() and stats() run in the control thread, the latter two beside the
  * queues; all that takes a queue runs in the one thread that owns that queue, which is registered

@@ -21,6 +21,8 @@
 #include <rte_log.h>
 #include <rte_mbuf.h>
 
+#include "port.h"
+
 #define DESCRIPTORS 1024u
 
 struct queue {
@@ -317,8 +319,6 @@ static int dpdk_stats(void *arg, struct sr_net_port_stats *stats)
 	};
 	return 0;
 }
-
-extern const struct sr_net_port_driver sr_net_port_driver_dpdk;
 
 const struct sr_net_port_driver sr_net_port_driver_dpdk = {
 	.abi = SR_NET_PORT_ABI,

@@ -9,7 +9,8 @@
 
 #include <common/plugin.h>
 
-extern const struct sr_net_port_driver sr_net_port_driver_dpdk;
+static const struct sr_net_port_driver *const built_in[] = { &sr_net_port_driver_dpdk,
+							     &sr_net_port_driver_tap };
 
 struct entry {
 	const struct sr_net_port_driver *driver;
@@ -24,9 +25,10 @@ struct sr_port_registry {
 int sr_port_registry_new(struct sr_port_registry **out)
 {
 	struct sr_port_registry *registry = calloc(1, sizeof(*registry));
-	int rc =
-	    registry ? sr_port_registry_add(registry, &sr_net_port_driver_dpdk, NULL, 0) : -ENOMEM;
+	int rc = registry ? 0 : -ENOMEM;
 
+	for (size_t i = 0; i < sizeof(built_in) / sizeof(built_in[0]) && !rc; i++)
+		rc = sr_port_registry_add(registry, built_in[i], NULL, 0);
 	if (rc) {
 		sr_port_registry_free(registry);
 		return rc;

@@ -133,7 +133,7 @@ static void test_registry(void **state)
 	assert_int_equal(sr_port_registry_load(registry, "/no/hub.so", error, sizeof(error)),
 			 -ENOENT);
 	open_fails("eth0", -EINVAL, "names no uplink");
-	open_fails("vde:x", -ENOENT, "known are: dpdk, keeper");
+	open_fails("vde:x", -ENOENT, "known are: dpdk, tap, keeper");
 	keeper.queues = 2;
 	open_fails("keeper:", -EPROTO, "2 queues");
 	open_fails("dpdk:net_nosuch0", -EFAULT, "no such device");

@@ -46,8 +46,10 @@ class Daemon:
 
 def leftovers(host):
     """What guests that are gone have left: nodes, zombies, grants. Empty if all is well."""
-    host.wait_for("the devices to go", "! xenstore-ls -f /local/domain/0/backend/vbd 2>/dev/null | grep -q frontend")
-    found = host.nodes("/local/domain/0/backend/vbd") + host.nodes("/local/domain/0/backend/qdisk")
+    kinds = ("vbd", "qdisk", "vif")
+    host.wait_for("the devices to go", "! xenstore-ls -f /local/domain/0/backend 2>/dev/null | "
+                  f"grep -E '/backend/({'|'.join(kinds)})/.*frontend'")
+    found = [line for kind in kinds for line in host.nodes(f"/local/domain/0/backend/{kind}")]
     found += host.good("xl list | tail -n +3").splitlines()
     host.good("xl dmesg -c >/dev/null; xl debug-keys g")
     return found + [line for line in host.good("xl dmesg").splitlines() if "[0x" in line]

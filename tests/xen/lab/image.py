@@ -27,6 +27,9 @@ XENSTORE = ("", "-ls", "-read", "-write", "-list", "-watch", "-rm", "-chmod")
 FILE_SYSTEM = ("/sbin/mke2fs", "/sbin/e2fsck", "/usr/bin/fio")
 NET = ("/usr/bin/iperf3", "/usr/sbin/ethtool", "/usr/bin/tcpdump")
 VERIFY = "tests/e2e/net/net-verify"
+# What DPDK loads at its start: this machine's, as the libraries that splitringd is linked with.
+DPDK = "/usr/lib/*/dpdk/pmds-*/librte_{}.so.*.*"
+DPDK_DRIVERS = ("mempool_ring", "bus_vdev", "net_tap", "net_af_packet")
 CONTRACT = ("contract-peer", *(f"test_contract_{name}" for name in ("gnttab", "evtchn", "gntshr", "xenstore", "death")))
 HOSTILE = ("frontends/hostile/hostile-blkfront",
            *(f"tests/hostile/blk/guest-hostile-{name}" for name in ("nodes", "requests", "ring", "stages")))
@@ -177,13 +180,23 @@ def add_tests(builder, build):
         builder.program(f"/usr/bin/{name}", f"{build}/tests/contract/{name}")
 
 
+def add_daemon(builder, build):
+    """splitringd, its command, and what it loads where it serves NICs."""
+    for name in ("splitringd", "splitring"):
+        builder.program(f"/usr/sbin/{name}", f"{build}/tools/{name}")
+    for name in DPDK_DRIVERS:
+        for path in glob.glob(DPDK.format(name)):
+            builder.program(path, path)
+            builder.tree.link(path.rsplit(".", 1)[0], os.path.basename(path))
+
+
 def guest_tree(release, build):
     b = Builder(release)
     b.base("guest/init", f"{build}/tests/xen/agent")
     for name in XENSTORE:
         b.program(f"/usr/bin/xenstore{name}")
     # A guest may be a driver domain.
-    b.program("/usr/sbin/splitringd", f"{build}/tools/splitringd")
+    add_daemon(b, build)
     add_tests(b, build)
     for path in HOSTILE:
         b.program(f"/usr/bin/{os.path.basename(path)}", f"{build}/{path}")
@@ -218,8 +231,7 @@ def dom0_tree(release, build, files):
     for name in os.listdir(hotplug) if os.path.isdir(hotplug) else []:
         if not name.startswith("meson"):
             b.tree.file(f"/etc/xen/scripts/{name}", f"{hotplug}/{name}")
-    for name in ("splitringd", "splitring"):
-        b.program(f"/usr/sbin/{name}", f"{build}/tools/{name}")
+    add_daemon(b, build)
     add_tests(b, build)
     for name, source in files.items():
         b.tree.file(f"/guest/{name}", source)
