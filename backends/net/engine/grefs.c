@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: MIT */
+/* Static grant mappings of a queue: mapped once by message, used without any grant operation. */
+#include <errno.h>
+#include <sys/mman.h>
+
+#include "engine.h"
+
+_Static_assert((SR_NET_GREF_TABLE & (SR_NET_GREF_TABLE - 1)) == 0, "a mask");
+_Static_assert(SR_NET_GREFS < SR_NET_GREF_TABLE, "places stay free");
+
+/* The record follows each change: entry by entry, flags last. */
+static void note(struct sr_netq *q, const struct sr_gref_place *p)
+{
+	struct sr_netq_gref *r = &q->rec->grefs[p - q->grefs.places];
+
+	if (p->flags)
+		r->ref = p->ref;
+	__atomic_store_n(&r->flags, p->flags, __ATOMIC_RELEASE);
+}
+
+static struct sr_gref_place *free_place(struct sr_grefs *g, uint32_t ref)
+{
+	for (unsigned n = 0; n < SR_NET_GREF_PROBES; n++) {
+		struct sr_gref_place *p = &g->places[(ref + n) & (SR_NET_GREF_TABLE - 1)];
+
+		if (!p->flags)
+			return p;
+	}
+	return NULL;
+}
+
+static int map(struct sr_netq *q, struct sr_gref_place *p, uint32_t ref, uint32_t flags)
+{
+	int prot = flags & SR_NETQ_GREF_READ_ONLY ? PROT_READ : PROT_READ | PROT_WRITE;
+	void *page;
+	int rc = sr_gnttab_map(q->gt, q->domid, &ref, 1, prot, &page);
+
+	if (rc)
+		return rc;
+	p->ref = ref;
+	p->flags = flags;
+	p->page = page;
+	q->grefs.count++;
+	note(q, p);
+	return 0;
+}
+
+static void unmap(struct sr_netq *q, struct sr_gref_place *p)
+{
+	sr_gnttab_unmap(q->gt, p->page, 1);
+	p->flags = 0;
+	p->page = NULL;
+	q->grefs.count--;
+	note(q, p);
+}
+
+/* -EEXIST: it is there already, as it is after a message that a killed process had half done. */
+static int add(struct sr_netq *q, const struct xen_netif_gref *entry)
+{
+	uint32_t flags = SR_NETQ_GREF_USED;
+	struct sr_gref_place *p;
+
+	if (entry->flags & ~XEN_NETIF_CTRLF_GREF_readonly)
+		return -EINVAL;
+	if (entry->flags)
+		flags |= SR_NETQ_GREF_READ_ONLY;
+	p = sr_grefs_find(&q->grefs, entry->ref);
+	if (p)
+		return p->flags == flags ? -EEXIST : -EINVAL;
+	p = q->grefs.count < SR_NET_GREFS ? free_place(&q->grefs, entry->ref) : NULL;
+	return p ? map(q, p, entry->ref, flags) : -ENOSPC;
+}
+
+/* All of the list or nothing of it. */
+static void add_list(struct sr_netq *q, struct sr_gref_op *op)
+{
+	bool added[SR_PAGE_SIZE / sizeof(struct xen_netif_gref)];
+	unsigned i;
+	int rc = 0;
+
+	for (i = 0; i < op->count && !rc; i++) {
+		rc = add(q, &op->list[i]);
+		added[i] = rc == 0;
+		if (rc == -EEXIST)
+			rc = 0;
+	}
+	op->done = 0;
+	op->status = XEN_NETIF_CTRL_STATUS_SUCCESS;
+	if (!rc)
+		return;
+	op->status = XEN_NETIF_CTRL_STATUS_INVALID_PARAMETER;
+	while (i-- > 0)
+		if (added[i])
+			unmap(q, sr_grefs_find(&q->grefs, op->list[i].ref));
+}
+
+static void del_list(struct sr_netq *q, struct sr_gref_op *op)
+{
+	op->done = 0;
+	op->status = XEN_NETIF_CTRL_STATUS_SUCCESS;
+	for (unsigned i = 0; i < op->count; i++) {
+		struct sr_gref_place *p = sr_grefs_find(&q->grefs, op->list[i].ref);
+
+		op->list[i].status = XEN_NETIF_CTRL_STATUS_INVALID_PARAMETER;
+		if (!p)
+			continue;
+		unmap(q, p);
+		op->list[i].status = XEN_NETIF_CTRL_STATUS_SUCCESS;
+		op->done++;
+	}
+}
+
+void sr_grefs_do(struct sr_netq *q, struct sr_gref_op *op)
+{
+	struct sr_netif *n = q->netif;
+
+	if (op->add)
+		add_list(q, op);
+	else
+		del_list(q, op);
+	__atomic_store_n(&n->mail[q->set.index], NULL, __ATOMIC_RELAXED);
+	__atomic_store_n(&op->finished, true, __ATOMIC_RELEASE);
+	if (n->set.ctrl_wake)
+		n->set.ctrl_wake(n->set.ctx);
+}
+
+void sr_grefs_resume(struct sr_netq *q)
+{
+	const uint32_t known = SR_NETQ_GREF_USED | SR_NETQ_GREF_READ_ONLY;
+
+	for (unsigned i = 0; i < SR_NET_GREF_TABLE; i++) {
+		struct sr_gref_place *p = &q->grefs.places[i];
+		struct sr_netq_gref *r = &q->rec->grefs[i];
+		uint32_t distance = (i - r->ref) & (SR_NET_GREF_TABLE - 1);
+
+		if (!r->flags)
+			continue;
+		/* What stands where no look-up finds it is no entry of ours. */
+		if (!(r->flags & SR_NETQ_GREF_USED) || (r->flags & ~known) ||
+		    distance >= SR_NET_GREF_PROBES || q->grefs.count == SR_NET_GREFS ||
+		    map(q, p, r->ref, r->flags))
+			r->flags = 0;
+	}
+}
+
+/* The record keeps them: a connection that goes on maps them again. */
+void sr_grefs_unmap_all(struct sr_netq *q)
+{
+	for (unsigned i = 0; i < SR_NET_GREF_TABLE && q->grefs.count; i++) {
+		struct sr_gref_place *p = &q->grefs.places[i];
+
+		if (!p->flags)
+			continue;
+		sr_gnttab_unmap(q->gt, p->page, 1);
+		p->flags = 0;
+		q->grefs.count--;
+	}
+}
