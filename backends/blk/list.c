@@ -9,25 +9,33 @@
 
 #include "vbd.h"
 
+static struct sr_vbd *next_vbd(struct sr_blkback *bb, const struct sr_vbd *after)
+{
+	struct sr_device *dev =
+	    sr_backend_next(bb->backend, &sr_vbd_class, after ? &after->dev : NULL);
+
+	return dev ? sr_vbd_of(dev) : NULL;
+}
+
 static void describe(const struct sr_vbd *v, struct sr_blkback_device *d)
 {
 	*d = (struct sr_blkback_device){
-		.frontend = v->domid,
-		.devid = v->devid,
-		.state = v->state,
+		.frontend = v->dev.domid,
+		.devid = v->dev.devid,
+		.state = v->dev.state,
 		.sector_size = v->geometry.unit << SR_SECTOR_SHIFT,
 		.read_only = v->read_only || v->geometry.read_only,
 		.cdrom = v->cdrom,
-		.recovered = v->recovered,
+		.recovered = v->dev.recovered,
 	};
-	memcpy(d->type, v->type, sizeof(d->type));
+	snprintf(d->type, sizeof(d->type), "%s", v->dev.type);
 	memcpy(d->vdev, v->vdev, sizeof(d->vdev));
 	snprintf(d->params, sizeof(d->params), "%s", v->params);
 	snprintf(d->driver, sizeof(d->driver), "%s", v->open ? v->driver->name : "");
-	memcpy(d->error, v->error, sizeof(d->error));
+	memcpy(d->error, v->dev.error, sizeof(d->error));
 	if (v->open)
 		d->size = v->geometry.sectors << SR_SECTOR_SHIFT;
-	if (!v->attached)
+	if (!v->dev.attached)
 		return;
 	d->persistent = v->conn.persistent;
 	d->queues = v->conn.queues;
@@ -49,14 +57,17 @@ static void describe(const struct sr_vbd *v, struct sr_blkback_device *d)
 int sr_blkback_list(struct sr_blkback *bb, struct sr_blkback_device **devices, size_t *count)
 {
 	struct sr_blkback_device *list;
-	size_t n = 0;
+	size_t n = 1;
 
-	pthread_mutex_lock(&bb->lock);
-	list = calloc(bb->count + 1, sizeof(*list));
+	sr_backend_lock(bb->backend);
+	for (struct sr_vbd *v = next_vbd(bb, NULL); v; v = next_vbd(bb, v))
+		n++;
+	list = calloc(n, sizeof(*list));
+	n = 0;
 	if (list)
-		for (struct sr_vbd *v = bb->vbds; v; v = v->next)
+		for (struct sr_vbd *v = next_vbd(bb, NULL); v; v = next_vbd(bb, v))
 			describe(v, &list[n++]);
-	pthread_mutex_unlock(&bb->lock);
+	sr_backend_unlock(bb->backend);
 	if (!list)
 		return -ENOMEM;
 	*devices = list;
@@ -66,20 +77,20 @@ int sr_blkback_list(struct sr_blkback *bb, struct sr_blkback_device **devices, s
 
 void sr_blkback_totals(struct sr_blkback *bb, struct sr_blk_stats *sum)
 {
-	pthread_mutex_lock(&bb->lock);
+	sr_backend_lock(bb->backend);
 	*sum = bb->past;
-	for (const struct sr_vbd *v = bb->vbds; v; v = v->next)
-		for (unsigned i = 0; v->attached && i < v->conn.queues; i++)
+	for (const struct sr_vbd *v = next_vbd(bb, NULL); v; v = next_vbd(bb, v))
+		for (unsigned i = 0; v->dev.attached && i < v->conn.queues; i++)
 			if (v->queues[i].q)
 				sr_blk_stats_add(sum, &v->queues[i].q->stats);
-	pthread_mutex_unlock(&bb->lock);
+	sr_backend_unlock(bb->backend);
 }
 
 size_t sr_blkback_threads(struct sr_blkback *bb, struct sr_blkback_thread *threads, size_t max)
 {
 	size_t n;
 
-	pthread_mutex_lock(&bb->lock);
+	sr_backend_lock(bb->backend);
 	n = bb->thread_count;
 	for (size_t i = 0; i < n && i < max; i++) {
 		const struct sr_blk_thread *t = bb->threads[i];
@@ -96,7 +107,7 @@ size_t sr_blkback_threads(struct sr_blkback *bb, struct sr_blkback_thread *threa
 			.spin_us = (unsigned)(sr_stat_get(&s->spin_ns) / 1000),
 		};
 	}
-	pthread_mutex_unlock(&bb->lock);
+	sr_backend_unlock(bb->backend);
 	return n;
 }
 
@@ -105,10 +116,10 @@ int sr_blkback_refresh(struct sr_blkback *bb, uint16_t frontend, uint32_t devid)
 	int rc = -ENOENT;
 
 	/* The lock keeps the control thread out, which is all that a device needs. */
-	pthread_mutex_lock(&bb->lock);
-	for (struct sr_vbd *v = bb->vbds; v; v = v->next)
-		if (v->domid == frontend && v->devid == devid)
+	sr_backend_lock(bb->backend);
+	for (struct sr_vbd *v = next_vbd(bb, NULL); v; v = next_vbd(bb, v))
+		if (v->dev.domid == frontend && v->dev.devid == devid)
 			rc = sr_vbd_refresh(v);
-	pthread_mutex_unlock(&bb->lock);
+	sr_backend_unlock(bb->backend);
 	return rc;
 }

@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include <hypervisor.h>
 
@@ -76,11 +75,11 @@ static int open_medium(struct sr_vbd *v)
 		v->info = (struct sr_blk_info){ .logical_block_size = 512, .read_only = true };
 		return 0;
 	}
-	rc = sr_blk_target_parse(v->bb->opt.registry, v->params, &v->target, v->error,
-				 sizeof(v->error));
+	rc = sr_blk_target_parse(v->bb->opt.registry, v->params, &v->target, v->dev.error,
+				 sizeof(v->dev.error));
 	if (!rc)
 		rc = sr_blk_target_open(&v->target, v->read_only || v->cdrom, &v->disk, &v->info,
-					v->error, sizeof(v->error));
+					v->dev.error, sizeof(v->dev.error));
 	if (rc) {
 		sr_blk_target_clear(&v->target);
 		return rc;
@@ -89,31 +88,34 @@ static int open_medium(struct sr_vbd *v)
 	return 0;
 }
 
-int sr_vbd_open_disk(struct sr_vbd *v)
+int sr_vbd_open_disk(struct sr_device *dev)
 {
+	struct sr_vbd *v = sr_vbd_of(dev);
 	int rc;
 
 	if (v->open)
 		return 0;
-	v->error[0] = 0;
+	v->dev.error[0] = 0;
 	rc = open_medium(v);
 	if (rc) {
-		if (!v->error[0])
-			snprintf(v->error, sizeof(v->error), "can't open \"%.100s\": %s", v->params,
-				 strerror(-rc));
+		if (!v->dev.error[0])
+			snprintf(v->dev.error, sizeof(v->dev.error), "can't open \"%.100s\": %s",
+				 v->params, strerror(-rc));
 		return rc;
 	}
 	v->open = true;
 	if (!v->read_only && !v->cdrom && v->info.read_only)
-		sr_log(&v->log, SR_LOG_WARNING,
+		sr_log(&v->dev.log, SR_LOG_WARNING,
 		       "mode is \"w\", but %s is read-only: the guest gets it read-only",
 		       v->params);
 	set_geometry(v);
 	return 0;
 }
 
-void sr_vbd_close_disk(struct sr_vbd *v)
+void sr_vbd_close_disk(struct sr_device *dev)
 {
+	struct sr_vbd *v = sr_vbd_of(dev);
+
 	if (!v->open)
 		return;
 	v->open = false;
@@ -132,72 +134,38 @@ static uint32_t ring_size(const struct sr_vbd *v)
 	return sr_blkif_ring_size(v->conn.abi, v->conn.order);
 }
 
-static int map_record(struct sr_vbd *v, int fd, size_t size)
-{
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-
-	if (p == MAP_FAILED)
-		return -errno;
-	v->record = p;
-	v->record_size = size;
-	return 0;
-}
-
-void sr_vbd_unmap_record(struct sr_vbd *v)
-{
-	if (v->record)
-		munmap(v->record, v->record_size);
-	v->record = NULL;
-}
-
-void sr_vbd_drop_record(struct sr_vbd *v)
-{
-	if (v->record)
-		__atomic_store_n(&v->record->connected, 0, __ATOMIC_RELEASE);
-	sr_vbd_unmap_record(v);
-	sr_keep_drop(v->bb->keep, v->name);
-}
-
 static int new_record(struct sr_vbd *v)
 {
-	size_t size = sr_record_size(v->conn.queues, ring_size(v));
-	bool created;
-	int fd, rc;
+	struct sr_record *record;
+	int rc = sr_device_new_record(&v->dev, sr_record_size(v->conn.queues, ring_size(v)));
 
-	sr_vbd_drop_record(v);
-	rc = sr_keep_get(v->bb->keep, v->name, size, &fd, &created);
-	if (!rc)
-		rc = map_record(v, fd, size);
 	if (rc)
 		return rc;
-	v->record->magic = SR_RECORD_MAGIC;
-	v->record->version = SR_RECORD_VERSION;
-	v->record->queues = v->conn.queues;
-	v->record->order = v->conn.order;
-	v->record->abi = v->conn.abi;
-	v->record->persistent = v->conn.persistent;
-	memcpy(v->record->setup, v->conn.setup, sizeof(v->record->setup));
+	record = sr_vbd_record(v);
+	record->magic = SR_RECORD_MAGIC;
+	record->version = SR_RECORD_VERSION;
+	record->queues = v->conn.queues;
+	record->order = v->conn.order;
+	record->abi = v->conn.abi;
+	record->persistent = v->conn.persistent;
+	memcpy(record->setup, v->conn.setup, sizeof(record->setup));
 	return 0;
 }
 
-bool sr_vbd_has_record(struct sr_vbd *v)
+bool sr_vbd_check_record(struct sr_device *dev)
 {
-	size_t size;
-	int fd;
+	struct sr_vbd *v = sr_vbd_of(dev);
+	const struct sr_record *record = sr_vbd_record(v);
 
-	if (sr_keep_find(v->bb->keep, v->name, &fd, &size) || map_record(v, fd, size))
+	if (sr_record_check(record, dev->record_size))
 		return false;
-	if (sr_record_check(v->record, size)) {
-		sr_vbd_drop_record(v);
-		return false;
-	}
 	v->conn = (struct sr_blk_connection){
-		.abi = (enum sr_blkif_abi)v->record->abi,
-		.order = v->record->order,
-		.queues = v->record->queues,
-		.persistent = v->record->persistent,
+		.abi = (enum sr_blkif_abi)record->abi,
+		.order = record->order,
+		.queues = record->queues,
+		.persistent = record->persistent,
 	};
-	memcpy(v->conn.setup, v->record->setup, sizeof(v->conn.setup));
+	memcpy(v->conn.setup, record->setup, sizeof(v->conn.setup));
 	return true;
 }
 
@@ -208,23 +176,23 @@ static void post_broken(void *ctx)
 {
 	struct sr_vbd_queue *vq = ctx;
 
-	sr_blkback_post(vq->vbd->bb, &vq->broken);
+	sr_backend_post(vq->vbd->dev.backend, &vq->broken);
 }
 
 static void on_broken(void *arg)
 {
 	struct sr_vbd_queue *vq = arg;
+	struct sr_device *dev = &vq->vbd->dev;
 
-	vq->vbd->failed = true;
-	vq->vbd->dirty = true;
-	snprintf(vq->vbd->error, sizeof(vq->vbd->error), "the guest broke the ring's protocol");
+	snprintf(dev->error, sizeof(dev->error), "the guest broke the ring's protocol");
+	sr_device_fail(dev);
 }
 
 static void post_detached(void *ctx)
 {
 	struct sr_vbd_queue *vq = ctx;
 
-	sr_blkback_post(vq->vbd->bb, &vq->detached);
+	sr_backend_post(vq->vbd->dev.backend, &vq->detached);
 }
 
 static void on_detached(void *arg)
@@ -236,10 +204,7 @@ static void on_detached(void *arg)
 	sr_blkq_free(vq->q);
 	vq->q = NULL;
 	vq->thread->queues--;
-	if (--v->attached == 0) {
-		v->detaching = false;
-		v->dirty = true;
-	}
+	sr_device_detached(&v->dev);
 }
 
 static void do_detach(void *arg)
@@ -249,11 +214,10 @@ static void do_detach(void *arg)
 	sr_blkq_detach(vq->q, vq->vbd->drain);
 }
 
-void sr_vbd_detach(struct sr_vbd *v, bool drain)
+void sr_vbd_detach(struct sr_device *dev, bool drain)
 {
-	if (v->detaching || !v->attached)
-		return;
-	v->detaching = true;
+	struct sr_vbd *v = sr_vbd_of(dev);
+
 	v->drain = drain;
 	for (unsigned i = 0; i < v->conn.queues; i++)
 		if (v->queues[i].q)
@@ -282,23 +246,23 @@ static int attach_queue(struct sr_vbd *v, unsigned index, bool resume)
 		.driver = v->driver,
 		.driver_disk = v->disk,
 		.disk = &v->geometry,
-		.log = &v->log,
-		.rec = sr_record_queue(v->record, index, ring_size(v)),
-		.setup = &v->record->setup[index],
+		.log = &v->dev.log,
+		.rec = sr_record_queue(sr_vbd_record(v), index, ring_size(v)),
+		.setup = &sr_vbd_record(v)->setup[index],
 		.order = v->conn.order,
 		.index = index,
 		.count = v->conn.queues,
 		.abi = v->conn.abi,
 		.persistent_limit = v->conn.persistent ? v->bb->opt.max_persistent_grants : 0,
 		.persistent_budget = &v->guest->budget,
-		.domid = v->domid,
+		.domid = v->dev.domid,
 		.resume = resume,
 		.broken = post_broken,
 		.detached = post_detached,
 		.ctx = vq,
 	};
 	struct attach_call call = {
-		.setup = &setup, .vq = vq, .error = v->error, .error_size = sizeof(v->error)
+		.setup = &setup, .vq = vq, .error = v->dev.error, .error_size = sizeof(v->dev.error)
 	};
 
 	*vq = (struct sr_vbd_queue){
@@ -312,7 +276,7 @@ static int attach_queue(struct sr_vbd *v, unsigned index, bool resume)
 	if (call.rc)
 		return call.rc;
 	vq->thread->queues++;
-	v->attached++;
+	v->dev.attached++;
 	return 0;
 }
 
@@ -321,11 +285,11 @@ static int attach_queues(struct sr_vbd *v, bool resume)
 {
 	int rc = 0;
 
-	v->error[0] = 0;
+	v->dev.error[0] = 0;
 	for (unsigned i = 0; i < v->conn.queues && !rc; i++)
 		rc = attach_queue(v, i, resume);
 	if (rc)
-		sr_vbd_detach(v, false);
+		sr_device_detach(&v->dev, false);
 	return rc;
 }
 
@@ -343,34 +307,20 @@ static void start_queues(struct sr_vbd *v)
 /* --- connecting ---------------------------------------------------------------------------------
  */
 
-struct front_nodes {
-	struct sr_vbd *v;
-	char *value;
-};
-
-static const char *front_node(void *ctx, const char *key)
+int sr_vbd_connect(struct sr_device *dev)
 {
-	struct front_nodes *n = ctx;
-
-	free(n->value);
-	n->value = NULL;
-	if (sr_xs_get(n->v->bb->xs, XBT_NULL, n->v->front, key, &n->value))
-		return NULL;
-	return n->value;
-}
-
-int sr_vbd_connect(struct sr_vbd *v)
-{
-	struct front_nodes nodes = { .v = v };
+	struct sr_vbd *v = sr_vbd_of(dev);
+	struct sr_device_front nodes = { .dev = dev };
 	int rc;
 
-	rc = sr_blk_negotiate(&v->offer, front_node, &nodes, &v->conn, v->error, sizeof(v->error));
+	rc = sr_blk_negotiate(&v->offer, sr_device_front_node, &nodes, &v->conn, v->dev.error,
+			      sizeof(v->dev.error));
 	free(nodes.value);
 	if (rc)
 		return rc;
 	rc = new_record(v);
 	if (rc) {
-		snprintf(v->error, sizeof(v->error), "can't keep a record for recovery: %s",
+		snprintf(v->dev.error, sizeof(v->dev.error), "can't keep a record for recovery: %s",
 			 strerror(-rc));
 		return rc;
 	}
@@ -378,14 +328,15 @@ int sr_vbd_connect(struct sr_vbd *v)
 	if (rc)
 		return rc;
 	/* From here on there may be requests in hand: the next process has to take over. */
-	__atomic_store_n(&v->record->connected, 1, __ATOMIC_RELEASE);
-	v->recovered = false;
+	__atomic_store_n(&v->dev.record->connected, 1, __ATOMIC_RELEASE);
+	v->dev.recovered = false;
 	start_queues(v);
 	return 0;
 }
 
-int sr_vbd_resume(struct sr_vbd *v)
+int sr_vbd_resume(struct sr_device *dev)
 {
+	struct sr_vbd *v = sr_vbd_of(dev);
 	int rc = attach_queues(v, true);
 
 	if (!rc)

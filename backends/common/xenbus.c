@@ -11,19 +11,22 @@
 #define C SR_XB_CLOSE
 #define R SR_XB_REMOVE
 #define A SR_XB_AGAIN
+#define G SR_XB_RECONFIGURE
 
 #define INITIALISING XenbusStateInitialising
 #define INITWAIT     XenbusStateInitWait
 #define CONNECTED    XenbusStateConnected
 #define CLOSING      XenbusStateClosing
 #define CLOSED       XenbusStateClosed
+#define RECONFIGURED XenbusStateReconfigured
 
 /* D in an entry: only without queues; they are detached first. All zero: nothing to do. */
-static const struct sr_xenbus_step table[XenbusStateClosed + 1][SR_XB_EVENTS] = {
+static const struct sr_xenbus_step table[XenbusStateReconfigured + 1][SR_XB_EVENTS] = {
 	[INITIALISING] = {
 		/* Whatever the frontend is at: the toolstack waits for us to be in InitWait. */
 		[SR_XB_FRONT_INITIALISING] = { INITWAIT, O | W | A },
 		[SR_XB_FRONT_READY] = { INITWAIT, O | W | A },
+		[SR_XB_FRONT_RECONFIGURING] = { INITWAIT, O | W | A },
 		[SR_XB_FRONT_CLOSING] = { INITWAIT, O | W | A },
 		[SR_XB_FRONT_CLOSED] = { INITWAIT, O | W | A },
 		[SR_XB_TOOLSTACK_CLOSING] = { CLOSED, W | R },
@@ -44,6 +47,7 @@ static const struct sr_xenbus_step table[XenbusStateClosed + 1][SR_XB_EVENTS] = 
 		[SR_XB_FRONT_INITIALISING] = { CLOSED, D | W | C | R | A },
 		[SR_XB_FRONT_CLOSING] = { CLOSING, D | W },
 		[SR_XB_FRONT_CLOSED] = { CLOSED, D | W | C | R },
+		[SR_XB_FRONT_RECONFIGURING] = { RECONFIGURED, G | W },
 		/* The frontend sees it too; its last requests are served until it closes. */
 		[SR_XB_TOOLSTACK_CLOSING] = { CLOSING, A },
 		[SR_XB_FAILED] = { CLOSING, D | W | A },
@@ -61,8 +65,19 @@ static const struct sr_xenbus_step table[XenbusStateClosed + 1][SR_XB_EVENTS] = 
 		[SR_XB_FRONT_CLOSING] = { CLOSED, R },
 		[SR_XB_FRONT_CLOSED] = { CLOSED, R },
 		[SR_XB_FRONT_READY] = { CLOSED, R },
+		[SR_XB_FRONT_RECONFIGURING] = { CLOSED, R },
 		/* It has overwritten our state. */
 		[SR_XB_TOOLSTACK_CLOSING] = { CLOSED, W | R },
+	},
+	/* As Connected; the frontend says by its own Connected that it has seen it. */
+	[RECONFIGURED] = {
+		[SR_XB_FRONT_GONE] = { CLOSED, D | W | C | R },
+		[SR_XB_FRONT_INITIALISING] = { CLOSED, D | W | C | R | A },
+		[SR_XB_FRONT_READY] = { CONNECTED, G | W },
+		[SR_XB_FRONT_CLOSING] = { CLOSING, D | W },
+		[SR_XB_FRONT_CLOSED] = { CLOSED, D | W | C | R },
+		[SR_XB_TOOLSTACK_CLOSING] = { CLOSING, A },
+		[SR_XB_FAILED] = { CLOSING, D | W | A },
 	},
 };
 
@@ -72,7 +87,7 @@ struct sr_xenbus_step sr_xenbus_step(enum xenbus_state state, enum sr_xenbus_eve
 	const struct sr_xenbus_step nothing = { state, 0 };
 	struct sr_xenbus_step step;
 
-	if ((unsigned)state > CLOSED || (unsigned)event >= SR_XB_EVENTS)
+	if ((unsigned)state > RECONFIGURED || (unsigned)event >= SR_XB_EVENTS)
 		return nothing;
 	/* Back to where it can be connected to: not if it is to go. */
 	if (state == CLOSED && event == SR_XB_FRONT_INITIALISING && !online)
@@ -103,6 +118,8 @@ enum sr_xenbus_event sr_xenbus_front_event(const char *state)
 		return SR_XB_FRONT_CLOSING;
 	case XenbusStateClosed:
 		return SR_XB_FRONT_CLOSED;
+	case XenbusStateReconfiguring:
+		return SR_XB_FRONT_RECONFIGURING;
 	}
 	return SR_XB_FRONT_GONE;
 }

@@ -28,6 +28,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <common/backend.h>
 #include <common/keep.h>
 #include <common/log.h>
 #include <common/stats.h>
@@ -46,8 +47,13 @@ enum sr_poll_mode {
 
 struct sr_blkback_options {
 	struct sr_blk_registry *registry; /* borrowed */
-	struct sr_keep *keep;             /* borrowed; NULL: private */
-	const struct sr_log *log;         /* borrowed; NULL: silent */
+	/*
+	 * Borrowed: the control plane that it shares with other backends, which has `keep`,
+	 * `remove_directory` and `rival` of its own. NULL: one of its own, made of those here.
+	 */
+	struct sr_backend *backend;
+	struct sr_keep *keep;     /* borrowed; NULL: private */
+	const struct sr_log *log; /* borrowed; NULL: silent */
 	enum sr_poll_mode mode;
 	unsigned threads;     /* queue threads; 0: 1 */
 	const unsigned *cpus; /* one a queue thread, to pin it to; NULL: not pinned */
@@ -87,8 +93,9 @@ int sr_blkback_new(struct sr_hypervisor *hv, const struct sr_blkback_options *op
 void sr_blkback_free(struct sr_blkback *bb);
 
 /*
- * Serves until it is stopped. 0 after sr_blkback_stop(); -errno if the store or a thread can't be
- * had. Devices that a killed process served are taken over where `keep` has their record.
+ * Serves until it is stopped: sr_backend_run() of its backend, or of the one that it shares. 0
+ * after sr_blkback_stop(); -errno if the store or a thread can't be had. Devices that a killed
+ * process served are taken over where `keep` has their record.
  */
 int sr_blkback_run(struct sr_blkback *bb);
 

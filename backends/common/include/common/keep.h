@@ -16,8 +16,16 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #define SR_KEEP_NAME_MAX 63u
+
+/* How a device's record begins: the memory by which another process goes on with its connection. */
+struct sr_record_head {
+	uint64_t magic; /* of the kind of device */
+	uint32_t version;
+	uint32_t connected; /* 1: the rest is valid, and the guest may have sent requests */
+};
 
 struct sr_keep;
 

@@ -15,13 +15,14 @@
 
 /* What can happen to a backend. The first ones are states of the frontend. */
 enum sr_xenbus_event {
-	SR_XB_FRONT_GONE,         /* no state, no nodes; or a state that there isn't */
-	SR_XB_FRONT_INITIALISING, /* 1, and 2 */
-	SR_XB_FRONT_READY,        /* 3 or 4: its rings are published */
-	SR_XB_FRONT_CLOSING,      /* 5 */
-	SR_XB_FRONT_CLOSED,       /* 6 */
-	SR_XB_TOOLSTACK_CLOSING,  /* the toolstack wrote 5 into our state */
-	SR_XB_FAILED,             /* the device can't go on: the guest broke the protocol */
+	SR_XB_FRONT_GONE,          /* no state, no nodes; or a state that there isn't */
+	SR_XB_FRONT_INITIALISING,  /* 1, and 2 */
+	SR_XB_FRONT_READY,         /* 3 or 4: its rings are published */
+	SR_XB_FRONT_CLOSING,       /* 5 */
+	SR_XB_FRONT_CLOSED,        /* 6 */
+	SR_XB_FRONT_RECONFIGURING, /* 7: it wants something else of a connection that goes on */
+	SR_XB_TOOLSTACK_CLOSING,   /* the toolstack wrote 5 into our state */
+	SR_XB_FAILED,              /* the device can't go on: the guest broke the protocol */
 	SR_XB_EVENTS,
 };
 
@@ -33,7 +34,8 @@ enum {
 	SR_XB_WRITE = 1u << 3,   /* write the new state */
 	SR_XB_CLOSE = 1u << 4,   /* close the disk */
 	SR_XB_REMOVE = 1u << 5,  /* gone for good: remove the directory where that is our part */
-	SR_XB_AGAIN = 1u << 6,   /* look at the frontend again in the new state */
+	SR_XB_RECONFIGURE = 1u << 7, /* do what it wants; the queues stay attached */
+	SR_XB_AGAIN = 1u << 6,       /* look at the frontend again in the new state */
 };
 
 /*
@@ -46,9 +48,9 @@ struct sr_xenbus_step {
 };
 
 /*
- * What to do in `state` (ours: Initialising, InitWait, Connected, Closing or Closed) about `event`.
- * attached: we have queues. online: the toolstack's node, 0 where the device is to go for good.
- * If OPEN or CONNECT fails the caller goes to Closed instead.
+ * What to do in `state` (ours: Initialising, InitWait, Connected, Closing, Closed or Reconfigured)
+ * about `event`. attached: we have queues. online: the toolstack's node, 0 where the device is to
+ * go for good. If OPEN or CONNECT fails the caller goes to Closed instead.
  */
 struct sr_xenbus_step sr_xenbus_step(enum xenbus_state state, enum sr_xenbus_event event,
 				     bool attached, bool online);

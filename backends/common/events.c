@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: MIT */
+/* What the store tells: of backend directories, and of frontends. */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "backend.h"
+
+/* --- backend directories ------------------------------------------------------------------------
+ */
+
+int sr_backend_watch_types(struct sr_backend *b)
+{
+	for (unsigned i = 0; i < b->type_count; i++)
+		if (!xs_watch(b->xs, b->types[i].dir, b->types[i].name)) {
+			sr_log(&b->log, SR_LOG_ERROR, "can't watch %s: %s", b->types[i].dir,
+			       strerror(errno));
+			return -errno;
+		}
+	return 0;
+}
+
+static struct sr_device *find_device(struct sr_backend *b, const char *type, uint16_t domid,
+				     uint32_t devid)
+{
+	struct sr_device *dev = b->by_id[sr_hash_id(type, domid, devid)];
+
+	while (dev && (strcmp(dev->type, type) || dev->domid != domid || dev->devid != devid))
+		dev = dev->next_id;
+	return dev;
+}
+
+/* Cuts the next part off a path: "7/51712/state" -> 7, "51712/state". */
+static bool next_number(const char **path, uint64_t max, uint64_t *value)
+{
+	char text[24];
+	size_t len = strcspn(*path, "/");
+
+	if (len >= sizeof(text))
+		return false;
+	memcpy(text, *path, len);
+	text[len] = 0;
+	if (sr_parse_u64(text, max, value))
+		return false;
+	*path += len;
+	if (**path == '/')
+		(*path)++;
+	return true;
+}
+
+static bool is_one_of(const char *key, const char *const *keys)
+{
+	for (; keys && *keys; keys++)
+		if (!strcmp(key, *keys))
+			return true;
+	return false;
+}
+
+static void make_device(struct sr_backend *b, const struct sr_backend_type *type, uint16_t domid,
+			uint32_t devid)
+{
+	int rc = sr_device_new(b, type, domid, devid);
+
+	/* Not complete yet: there will be another event. */
+	if (rc && rc != -ENOENT)
+		sr_log(&b->log, SR_LOG_ERROR, "%s-%u-%u: can't read its nodes: %s", type->name,
+		       domid, devid, strerror(-rc));
+}
+
+void sr_backend_scan(struct sr_backend *b, const struct sr_backend_type *type)
+{
+	unsigned domains = 0, devices;
+	char **domain = xs_directory(b->xs, XBT_NULL, type->dir, &domains), path[128];
+
+	for (unsigned i = 0; i < domains; i++) {
+		uint64_t domid, devid;
+		char **device;
+
+		if (sr_parse_u64(domain[i], UINT16_MAX, &domid))
+			continue;
+		snprintf(path, sizeof(path), "%s/%s", type->dir, domain[i]);
+		device = xs_directory(b->xs, XBT_NULL, path, &devices);
+		for (unsigned k = 0; device && k < devices; k++)
+			if (!sr_parse_u64(device[k], UINT32_MAX, &devid) &&
+			    !find_device(b, type->name, (uint16_t)domid, (uint32_t)devid))
+				make_device(b, type, (uint16_t)domid, (uint32_t)devid);
+		free(device);
+	}
+	free(domain);
+	for (struct sr_device *dev = b->devices; dev; dev = dev->next)
+		dev->dirty = true;
+}
+
+static void on_back_event(struct sr_backend *b, const struct sr_backend_type *type,
+			  const char *rest)
+{
+	static const char *const common[] = {
+		"", "state", "online", "frontend", "frontend-id", NULL
+	};
+	uint64_t domid, devid;
+	struct sr_device *dev;
+
+	if (*rest == '/')
+		rest++;
+	if (!*rest) {
+		/* The watch itself, which is also what many missed events come as. */
+		sr_backend_scan(b, type);
+		return;
+	}
+	if (!next_number(&rest, UINT16_MAX, &domid) || !*rest) {
+		for (dev = b->devices; dev; dev = dev->next)
+			dev->dirty = dev->dirty || dev->domid == domid;
+		return;
+	}
+	if (!next_number(&rest, UINT32_MAX, &devid) ||
+	    !(is_one_of(rest, common) || is_one_of(rest, type->class->keys)))
+		return;
+	dev = find_device(b, type->name, (uint16_t)domid, (uint32_t)devid);
+	if (!dev) {
+		make_device(b, type, (uint16_t)domid, (uint32_t)devid);
+		return;
+	}
+	dev->dirty = true;
+	if (dev->class->written && is_one_of(rest, type->class->keys))
+		dev->class->written(dev, rest);
+}
+
+/* --- frontends ----------------------------------------------------------------------------------
+ */
+
+/* A node of a frontend's directory. */
+static void on_front_node(struct sr_backend *b, const char *dir, const char *key)
+{
+	struct sr_device *dev = b->by_front[sr_hash_path(dir)];
+
+	for (; dev; dev = dev->next_front)
+		if (!strcmp(dev->front, dir) &&
+		    (!strcmp(key, "state") || is_one_of(key, dev->class->front_keys)))
+			dev->dirty = true;
+}
+
+static void on_front_event(struct sr_backend *b, char *path)
+{
+	char *slash = strrchr(path, '/');
+	size_t len;
+
+	if (slash) {
+		*slash = 0;
+		on_front_node(b, path, slash + 1);
+		if (!strcmp(slash + 1, "state"))
+			return;
+		*slash = '/';
+	}
+	for (struct sr_device *dev = b->by_front[sr_hash_path(path)]; dev; dev = dev->next_front)
+		if (!strcmp(dev->front, path))
+			dev->dirty = true;
+	/*
+	 * Mostly a node that is of no interest, which a guest may write as often as it likes. Else
+	 * a directory above: it was removed, or events were merged.
+	 */
+	len = strlen(path);
+	for (struct sr_front_watch *w = b->watches; w; w = w->next)
+		if (len <= w->len && !memcmp(w->path, path, len))
+			for (struct sr_device *dev = b->devices; dev; dev = dev->next)
+				dev->dirty = dev->dirty || (dev->front_watch &&
+							    !strcmp(dev->front_watch, w->path));
+}
+
+void sr_backend_take_events(struct sr_backend *b)
+{
+	char **event;
+
+	while ((event = xs_check_watch(b->xs))) {
+		char *path = event[XS_WATCH_PATH];
+
+		if (!strcmp(event[XS_WATCH_TOKEN], SR_FRONT_TOKEN))
+			on_front_event(b, path);
+		for (unsigned i = 0; i < b->type_count; i++) {
+			const struct sr_backend_type *type = &b->types[i];
+			size_t len = strlen(type->dir);
+
+			/* It also fires for what lies above: then path is the shorter one. */
+			if (!strcmp(event[XS_WATCH_TOKEN], type->name))
+				on_back_event(b, type, strlen(path) > len ? path + len : "");
+		}
+		free(event);
+	}
+}
