@@ -260,6 +260,12 @@ static inline struct rte_mbuf *sr_netq_mbuf(struct sr_netq *q)
 	return sr_netq_mbuf_slow(q);
 }
 
+/*
+ * rx.c: takes requests of the guest's as far as needed: are there `need` of them beyond the `used`
+ * ones of a batch at hand? An impossible index breaks the queue.
+ */
+bool sr_rx_stock(struct sr_netq *q, unsigned used, unsigned need);
+
 /* finish.c: flags and extra info into the packet's own words. 0, or 1 + enum sr_net_drop. */
 unsigned sr_tx_finish(const struct sr_tx_packet *p, struct rte_mbuf *pkt);
 

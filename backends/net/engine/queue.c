@@ -77,14 +77,15 @@ bool sr_netq_arm_receive(struct sr_netq *q)
 
 bool sr_netq_arm_send(struct sr_netq *q)
 {
-	int pending;
-
 	sr_netq_mail(q);
 	sr_netq_flush(q);
 	if (q->broken || !q->missing)
 		return false;
-	pending = sr_ring_back_arm(&q->rx.ring);
-	if (pending < 0 || sr_ring_back_in_flight(&q->rx.ring) + (unsigned)pending >= q->missing)
+	/* Those that are there and don't suffice are taken: the event is for one more than them. */
+	if (sr_rx_stock(q, 0, q->missing))
+		return true;
+	/* An impossible index is something too: sr_netq_send() says so. */
+	if (q->broken || sr_ring_back_arm(&q->rx.ring))
 		return true;
 	q->armed_rx = true;
 	return false;

@@ -60,8 +60,7 @@ static void take(struct sr_netq *q, unsigned n)
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);
 }
 
-/* Are there `need` requests beyond those that the batch has used? */
-static bool stock(struct sr_netq *q, unsigned used, unsigned need)
+bool sr_rx_stock(struct sr_netq *q, unsigned used, unsigned need)
 {
 	unsigned have = sr_ring_back_in_flight(&q->rx.ring) - used, n;
 	int pending;
@@ -401,7 +400,7 @@ static unsigned send_batch(struct sr_netq *q, struct rte_mbuf **pkts, unsigned n
 		reason = plan(q, &b, pkts[i], &p);
 		if (!reason && p.cut && b.slots)
 			break; /* a batch of its own */
-		if (!reason && !stock(q, b.slots, p.slots)) {
+		if (!reason && !sr_rx_stock(q, b.slots, p.slots)) {
 			q->missing = p.slots;
 			break;
 		}
