@@ -205,7 +205,7 @@ static void disconnect_front(struct testback *b)
 	sr_evtchn_close(b->ctrl_ev);
 	sr_gnttab_close(b->gt);
 	b->gt = NULL;
-	b->ctrl_ev = NULL;
+	b->ev = b->ctrl_ev = NULL;
 	memset(b->control.grefs, 0, sizeof(b->control.grefs));
 	b->control.mapped = 0;
 }
@@ -366,13 +366,17 @@ static void *live(void *arg)
 			wanted = atomic_exchange(&b->wanted, 0);
 			if (!wanted)
 				return NULL;
+			pthread_mutex_lock(&b->lock);
 			if (wanted == XenbusStateClosed)
 				disconnect_front(b);
+			pthread_mutex_unlock(&b->lock);
 			set_state(b, (XenbusState)wanted);
 		}
 		while ((event = xs_check_watch(b->xs)))
 			free(event);
+		pthread_mutex_lock(&b->lock);
 		front_moved(b);
+		pthread_mutex_unlock(&b->lock);
 		if (b->ctrl_ev)
 			serve_control(b);
 	}
@@ -398,6 +402,7 @@ void testback_start(struct testback *b, const char *address, const char *toolsta
 	b->vif = vif;
 	b->offer = *offer;
 	b->control.limit = 1024;
+	pthread_mutex_init(&b->lock, NULL);
 	must(!sr_hv_open(address, &b->hv));
 	must(!sr_hv_xenstore(b->hv, &b->xs));
 	snprintf(b->front, sizeof(b->front), "/local/domain/%u/device/vif/%u", domid, vif);
@@ -422,6 +427,7 @@ void testback_stop(struct testback *b)
 	pthread_join(b->thread, NULL);
 	disconnect_front(b);
 	close(b->stop_fd);
+	pthread_mutex_destroy(&b->lock);
 	if (b->toolstack) {
 		must(xs_rm(b->toolstack, XBT_NULL, b->front));
 		must(xs_rm(b->toolstack, XBT_NULL, b->back));

@@ -23,10 +23,10 @@
 
 /* What it writes into xenstore before a frontend comes. */
 struct testback_offer {
-	unsigned queues;
+	_Atomic unsigned queues;
 	bool split, sg, gso, csum6, no_csum4, control, multicast, dynamic_multicast, headroom;
 	/* Never goes on to Connected, as one that has crashed. */
-	bool silent;
+	_Atomic bool silent;
 };
 
 struct testback_queue {
@@ -42,20 +42,22 @@ struct testback_control {
 	uint32_t port;
 	unsigned messages;
 	/* Answer the next message with this status; -1: not at all. */
-	int status;
-	bool wrong_id;
+	_Atomic int status;
+	_Atomic bool wrong_id;
 	uint32_t algorithm, types, key_length, mapping_length;
 	uint8_t key[4096];
 	uint32_t mapping[1024];
-	uint32_t limit;
+	_Atomic uint32_t limit;
 	uint32_t grefs[TESTBACK_MAX_GREFS]; /* mapped, of whichever queue; 0: free */
-	unsigned mapped;
+	_Atomic unsigned mapped;
 };
 
 struct testback {
 	struct sr_hypervisor *hv;
 	struct xs_handle *xs, *toolstack;
-	struct sr_gnttab *gt;
+	/* Held by the thread while it connects or disconnects; for who uses the rings meanwhile. */
+	pthread_mutex_t lock;
+	struct sr_gnttab *gt; /* NULL while disconnected */
 	struct sr_evtchn *ev, *ctrl_ev;
 	uint16_t domid; /* the guest */
 	unsigned vif;

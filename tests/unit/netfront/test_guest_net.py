@@ -1,0 +1,161 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: MIT
+"""guest-net: two Linux network stacks that talk over netfront, a cable between their vifs."""
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+BUILD, SOURCE = os.environ["SR_BUILD"], os.environ["SR_SOURCE"]
+sys.path.insert(0, f"{SOURCE}/tests/e2e/tools")
+from harness import Machine, Skip, equal, main, run, wait  # noqa: E402
+
+GUEST_NET = f"{BUILD}/tools/guest-net"
+WIRE = f"{BUILD}/tests/unit/netfront/wire"
+
+
+class Pair:
+    """Two guests, named by their addresses, and the cable."""
+
+    def __init__(self, *options, left=None, right=None):
+        self.sides = []
+        self.own = [[*options, *(left or ())], [*options, *(right or ())]]
+
+    def __enter__(self):
+        if subprocess.run(["unshare", "-n", "ip", "tuntap", "add", "t0", "mode", "tap"],
+                          capture_output=True, check=False).returncode:
+            raise Skip("no network namespaces or no TAP here")
+        self.machine = Machine().__enter__()
+        domids = []
+        for name in "a", "b":
+            self.machine.good("create", self.machine.guest(name, memory=64))
+            domids.append(str(self.machine.domain(name)["domid"]))
+        self.domids = domids
+        self.wire = subprocess.Popen([WIRE, self.machine.address(), *domids],
+                                     stdout=subprocess.PIPE, text=True)
+        equal(self.wire.stdout.readline(), "ready\n")
+        return self
+
+    def start(self, side, *command, options=()):
+        """A guest whose output is `command`'s, behind the lines of guest-net's own."""
+        number = side + 1
+        process = subprocess.Popen(
+            [GUEST_NET, f"{self.machine.address()}#{self.domids[side]}", "0",
+             "--ip", f"10.9.0.{number}/24", "--ip", f"fd00::{number}/64",
+             "--mac", f"00:16:3e:00:00:0{number}", *self.own[side], *options, "--", *command],
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        self.sides.append(process)
+        process.head = process.stdout.readline(), process.stdout.readline()
+        assert process.head[1].startswith("connected: "), process.head + (process.stdout.read(),)
+        return process
+
+    def talk(self, *command, timeout=60):
+        """Runs a command in the second guest, which has to succeed; its output and the report."""
+        guest = self.start(1, *command)
+        out, _ = guest.communicate(timeout=timeout)
+        self.sides.remove(guest)
+        lines = out.strip().splitlines()
+        assert guest.returncode == 0, out
+        report = json.loads(lines[-1])
+        for key in "tx_errors", "tx_refused", "rx_errors":
+            equal((key, report[key]), (key, 0))
+        return "\n".join(lines[:-1]), report
+
+    def __exit__(self, *_):
+        for process in self.sides:
+            process.terminate()
+            process.communicate(timeout=30)
+        self.wire.terminate()
+        self.wire.wait(30)
+        self.machine.__exit__()
+        equal(self.wire.returncode, 0)
+
+
+def need(tool):
+    if not shutil.which(tool):
+        raise Skip(f"no {tool} here")
+
+
+def ping(pair, address, size):
+    out, _ = pair.talk("ping", "-i", "0.002", "-c", "50", "-w", "20", "-s", str(size), address)
+    assert "50 received" in out, out
+
+
+def test_ping():
+    """ping, IPv4 and IPv6, small and fragmented"""
+    need("ping")
+    with Pair() as pair:
+        pair.start(0, "sleep", "1000")
+        for address in "10.9.0.1", "fd00::1":
+            for size in 8, 1400, 20000:
+                ping(pair, address, size)
+
+
+def test_jumbo():
+    """ping with frames of 9000 bytes"""
+    need("ping")
+    with Pair("--mtu", "9000") as pair:
+        pair.start(0, "sleep", "1000")
+        ping(pair, "10.9.0.1", 8900)
+
+
+def transfer(pair, *options):
+    """iperf3 for a second; what the sender's report says."""
+    need("iperf3")
+    pair.start(0, "iperf3", "-s")
+    out, report = pair.talk("iperf3", "-J", "-t", "1", "-c", *options)
+    result = json.loads(out)
+    assert "error" not in result, result["error"]
+    assert result["end"]["sum_received"]["bytes"] > 0, out
+    return report
+
+
+def test_tcp():
+    """TCP with TSO and blank checksums"""
+    with Pair() as pair:
+        report = transfer(pair, "10.9.0.1")
+        # Packets of many segments have gone out as such.
+        assert report["tx_bytes"] / report["tx_packets"] > 4000, report
+
+
+def test_tcp6_reverse():
+    """TCP over IPv6, towards the guest, two queues and four flows"""
+    with Pair("--queues", "2") as pair:
+        report = transfer(pair, "fd00::1", "-R", "-P", "4")
+        assert report["rx_bytes"] / report["rx_packets"] > 4000, report
+
+
+def test_tcp_plain():
+    """TCP without any offload, one event channel"""
+    with Pair("--off", "csum,tso,sg,split,control") as pair:
+        report = transfer(pair, "10.9.0.1")
+        assert report["rx_bytes"] / report["rx_packets"] < 1600, report
+
+
+def test_udp():
+    """UDP with small datagrams"""
+    with Pair() as pair:
+        transfer(pair, "10.9.0.1", "-u", "-l", "64", "-b", "2M")
+
+
+def test_ends():
+    """the command's status is guest-net's; SIGTERM ends both; mistakes are told"""
+    with Pair() as pair:
+        guest = pair.start(1, "sh", "-c", "exit 7")
+        guest.communicate(timeout=30)
+        equal(guest.returncode, 7)
+        guest = pair.start(0, "sleep", "1000")
+        guest.terminate()
+        guest.communicate(timeout=30)
+        equal(guest.returncode, 128 + 15)
+        pair.sides.clear()
+        status, _, err = run(GUEST_NET, f"{pair.machine.address()}#{pair.domids[0]}", "5")
+        equal(status, 1)
+        assert "no vif 5" in err, err
+        status, _, err = run(GUEST_NET, "--off", "nothing")
+        equal(status, 2)
+        assert "--off can't do without 'nothing'" in err, err
+
+
+main([test_ping, test_jumbo, test_tcp, test_tcp6_reverse, test_tcp_plain, test_udp, test_ends])
