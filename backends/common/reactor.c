@@ -19,6 +19,8 @@
  * is a system call on some hosts, and a round without work is much shorter than that.
  */
 #define SR_EVENT_NS 20000u
+/* The same of descriptors of idle sources that are watched. */
+#define SR_WATCH_NS 50000u
 #define SR_EPOLL_EVENTS 32
 /* A spin shorter than this is not worth its loop. */
 #define SR_SPIN_MIN_NS 1000u
@@ -30,12 +32,14 @@ struct sr_thread {
 	struct sr_source active;   /* head of a ring list */
 	struct sr_source *polling; /* the one whose poll() runs; NULL: it has removed itself */
 	unsigned active_count, idle_count;
+	unsigned watched_idle; /* idle ones whose descriptor is watched */
 	struct sr_source **by_port;
 	uint32_t by_port_size;
 	int epoll;
 	bool always, stop;
 	uint64_t spin, spin_min, spin_max; /* ticks */
 	uint64_t event_interval;           /* ticks */
+	uint64_t watch_interval;           /* ticks */
 	pthread_t pthread;
 	struct sr_thread_stats stats;
 };
@@ -129,6 +133,11 @@ void sr_thread_call(struct sr_thread *t, void (*fn)(void *arg), void *arg)
 /* --- sources ------------------------------------------------------------------------------------
  */
 
+static unsigned is_watched(const struct sr_source *s)
+{
+	return s->watched && s->fd >= 0;
+}
+
 static void activate(struct sr_thread *t, struct sr_source *s)
 {
 	if (s->active)
@@ -141,6 +150,7 @@ static void activate(struct sr_thread *t, struct sr_source *s)
 	t->active.prev = s;
 	t->active_count++;
 	t->idle_count--;
+	t->watched_idle -= is_watched(s);
 }
 
 static void deactivate(struct sr_thread *t, struct sr_source *s)
@@ -152,6 +162,7 @@ static void deactivate(struct sr_thread *t, struct sr_source *s)
 	s->next->prev = s->prev;
 	t->active_count--;
 	t->idle_count++;
+	t->watched_idle += is_watched(s);
 }
 
 void sr_thread_wake(struct sr_thread *t, struct sr_source *s)
@@ -195,6 +206,7 @@ int sr_thread_add(struct sr_thread *t, struct sr_source *s, uint32_t port, int f
 	s->added = true;
 	s->active = false;
 	t->idle_count++;
+	t->watched_idle += is_watched(s);
 	activate(t, s);
 	sr_stat_add(&t->stats.sources, 1);
 	return 0;
@@ -208,6 +220,7 @@ void sr_thread_remove(struct sr_thread *t, struct sr_source *s)
 		t->polling = NULL;
 	deactivate(t, s);
 	t->idle_count--;
+	t->watched_idle -= is_watched(s);
 	s->added = false;
 	t->by_port[s->port] = NULL;
 	if (s->fd >= 0)
@@ -283,27 +296,32 @@ static void adapt(struct sr_thread *t, uint64_t slept)
 	__atomic_store_n(&t->stats.spin_ns, sr_clock_ns(&t->clock, t->spin), __ATOMIC_RELAXED);
 }
 
-static void sleep_until_event(struct sr_thread *t)
+static void take_descriptors(struct sr_thread *t, int timeout)
 {
 	struct epoll_event events[SR_EPOLL_EVENTS];
-	uint64_t from = sr_clock_now(&t->clock);
-	int n;
+	int n = epoll_wait(t->epoll, events, SR_EPOLL_EVENTS, timeout);
 
-	sr_stat_add(&t->stats.sleeps, 1);
-	n = epoll_wait(t->epoll, events, SR_EPOLL_EVENTS, -1);
-	adapt(t, sr_clock_now(&t->clock) - from);
-	sr_stat_add(&t->stats.wakeups, 1);
 	for (int i = 0; i < n; i++)
 		/* The event channels and the mailbox have no source: looked at in each round. */
 		if (events[i].data.ptr)
 			activate(t, events[i].data.ptr);
+}
+
+static void sleep_until_event(struct sr_thread *t)
+{
+	uint64_t from = sr_clock_now(&t->clock);
+
+	sr_stat_add(&t->stats.sleeps, 1);
+	take_descriptors(t, -1);
+	adapt(t, sr_clock_now(&t->clock) - from);
+	sr_stat_add(&t->stats.wakeups, 1);
 	take_events(t);
 }
 
 static void *thread_main(void *arg)
 {
 	struct sr_thread *t = arg;
-	uint64_t looked = 0;
+	uint64_t looked = 0, watched = 0;
 
 	while (!t->stop) {
 		uint64_t now = sr_clock_now(&t->clock);
@@ -313,6 +331,10 @@ static void *thread_main(void *arg)
 		if (t->idle_count && now - looked >= t->event_interval) {
 			take_events(t);
 			looked = now;
+		}
+		if (t->watched_idle && now - watched >= t->watch_interval) {
+			take_descriptors(t, 0);
+			watched = now;
 		}
 		sr_stat_add(&t->stats.loops, 1);
 		if (poll_sources(t, now)) {
@@ -384,6 +406,7 @@ int sr_thread_start(struct sr_hypervisor *hv, const struct sr_thread_options *op
 	t->spin_min = sr_clock_ticks(&t->clock, SR_SPIN_MIN_NS);
 	t->spin = t->spin_max;
 	t->event_interval = sr_clock_ticks(&t->clock, SR_EVENT_NS);
+	t->watch_interval = sr_clock_ticks(&t->clock, SR_WATCH_NS);
 	t->stats.spin_ns = sr_clock_ns(&t->clock, t->spin);
 	t->epoll = epoll_create1(EPOLL_CLOEXEC);
 	rc = t->epoll < 0 ? -errno : 0;

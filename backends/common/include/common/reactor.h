@@ -40,6 +40,8 @@ struct sr_source_ops {
 
 struct sr_source {
 	const struct sr_source_ops *ops;
+	/* Set before it is added: its fd wakes it also while the thread is busy with others. */
+	bool watched;
 	/* The thread's own. */
 	struct sr_source *next, *prev; /* in the active list */
 	uint64_t last_work;
@@ -114,7 +116,7 @@ const struct sr_clock *sr_thread_clock(const struct sr_thread *thread);
 
 /*
  * Adds a source, active at first, with its bound port and an fd that wakes it (or -1). -ENOMEM.
- * What `fd` says is looked at only while the thread sleeps.
+ * What `fd` says is looked at only while the thread sleeps, unless the source is watched.
  */
 int sr_thread_add(struct sr_thread *thread, struct sr_source *source, uint32_t port, int fd);
 /* Before its port is unbound and its fd closed. */
