@@ -4,12 +4,14 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 
 BUILD, SOURCE = os.environ["SR_BUILD"], os.environ["SR_SOURCE"]
 sys.path.insert(0, f"{SOURCE}/tests/e2e/tools")
-from harness import Machine, Skip, equal, main, run, wait  # noqa: E402
+from harness import Machine, Skip, equal, main, run  # noqa: E402
 
 GUEST_NET = f"{BUILD}/tools/guest-net"
 WIRE = f"{BUILD}/tests/unit/netfront/wire"
@@ -139,6 +141,25 @@ def test_udp():
         transfer(pair, "10.9.0.1", "-u", "-l", "64", "-b", "2M")
 
 
+def test_reconnect():
+    """the backend closes the devices and serves them again: the connection goes on"""
+    need("iperf3")
+    with Pair("--queues", "2") as pair:
+        pair.start(0, "iperf3", "-s")
+        guest = pair.start(1, "iperf3", "-J", "-t", "4", "-c", "10.9.0.1")
+        time.sleep(1)
+        for _ in range(2):
+            pair.wire.send_signal(signal.SIGUSR1)
+            time.sleep(0.5)
+        out, _ = guest.communicate(timeout=60)
+        pair.sides.remove(guest)
+        equal(guest.returncode, 0)
+        assert out.count("connected again: 2 queues") == 2, out
+        result = json.loads("{" + out.partition("\n{")[2].rpartition("\n}")[0] + "}")
+        last = result["intervals"][-1]["sum"]
+        assert last["bytes"] > 0, out
+
+
 def test_ends():
     """the command's status is guest-net's; SIGTERM ends both; mistakes are told"""
     with Pair() as pair:
@@ -158,4 +179,5 @@ def test_ends():
         assert "--off can't do without 'nothing'" in err, err
 
 
-main([test_ping, test_jumbo, test_tcp, test_tcp6_reverse, test_tcp_plain, test_udp, test_ends])
+main([test_ping, test_jumbo, test_tcp, test_tcp6_reverse, test_tcp_plain, test_udp,
+      test_reconnect, test_ends])

@@ -8,14 +8,18 @@
 
 /*
  * A cable between two guests: what one sends the other receives, queue by queue, offloads and all.
- * For guest-net's test where no daemon is. wire ADDRESS DOMID DOMID; ends with SIGTERM.
+ * For guest-net's test where no daemon is. wire ADDRESS DOMID DOMID; SIGTERM ends it, with SIGUSR1 it
+ * closes both devices, which may come back.
  */
 
-static volatile sig_atomic_t stopped;
+static volatile sig_atomic_t stopped, closing;
 
 static void on_signal(int sig)
 {
-	stopped = 1;
+	if (sig == SIGTERM)
+		stopped = 1;
+	else
+		closing = 1;
 }
 
 /* netif's flags of the two directions differ. */
@@ -111,11 +115,15 @@ int main(int argc, char **argv)
 
 	must(argc == 4);
 	signal(SIGTERM, on_signal);
+	signal(SIGUSR1, on_signal);
 	for (unsigned i = 0; i < 2; i++)
 		testback_start(&b[i], argv[1], argv[1], (uint16_t)atoi(argv[2 + i]), 0, &offer);
 	printf("ready\n");
 	fflush(stdout);
 	while (!stopped) {
+		for (unsigned i = 0; closing && i < 2; i++)
+			testback_go(&b[i], XenbusStateClosed);
+		closing = 0;
 		/* A guest may come or go meanwhile, hence not for long. */
 		if (!round_trip(b, fds))
 			(void)poll(fds, 2, 50);
