@@ -91,6 +91,9 @@ static int map_pages(xengnttab_handle *xgt, struct window *w, const struct wish 
 	if (!err && wish->prot != (PROT_READ | PROT_WRITE) &&
 	    mprotect(w->addr, (size_t)wish->count << SR_PAGE_SHIFT, wish->prot))
 		err = -errno;
+	/* gntdev clears a byte for those only who could have done so. */
+	if (!err && wish->offset != UINT32_MAX && !(wish->prot & PROT_WRITE))
+		err = -EINVAL;
 	if (!err && (wish->offset != UINT32_MAX || wish->port != UINT32_MAX)) {
 		err = sr_em_gnttab_notify(xgt->gt, (uint16_t)wish->domids[0], wish->refs[0],
 					  wish->offset, wish->port, &w->notice);

@@ -20,7 +20,7 @@ struct sr_notice {
 	struct sr_port *port; /* NULL: no event is to be sent */
 };
 
-/* The frame behind a grant that somebody of the caller's domain has mapped now. */
+/* The frame behind a grant that the caller's domain has mapped now, and may write to. */
 static int granted_frame(struct sr_machine *m, const struct sr_conn_state *c, uint16_t domid,
 			 uint32_t ref, uint32_t *frame)
 {
@@ -30,7 +30,7 @@ static int granted_frame(struct sr_machine *m, const struct sr_conn_state *c, ui
 	if (!view || ref >= view->max_frames * SR_V1_PER_FRAME)
 		return -EINVAL;
 	act = &view->active[ref];
-	if (!sr_active_pins(atomic_load_explicit(&act->word, memory_order_acquire)) ||
+	if (!sr_active_writers(atomic_load_explicit(&act->word, memory_order_acquire)) ||
 	    act->domid != c->dom->domid)
 		return -EINVAL;
 	*frame = act->frame;

@@ -219,6 +219,7 @@ static void unshare_always_succeeds(void **state)
 
 static void unmap_tells_the_peer(void **state)
 {
+	const int rw = PROT_READ | PROT_WRITE;
 	struct guest g = guest_open(*state, "g");
 	xengnttab_handle *gt = xengnttab_open(&quiet, 0);
 	xenevtchn_handle *ev = xenevtchn_open(&quiet, 0);
@@ -230,11 +231,14 @@ static void unmap_tells_the_peer(void **state)
 	assert_int_equal(sr_evtchn_open(g.hv, &theirs), 0);
 	assert_int_equal(sr_evtchn_alloc_unbound(theirs, 0, &port), 0);
 	got = (uint32_t)xenevtchn_bind_interdomain(ev, g.domid, port);
-	assert_null(xengnttab_map_grant_ref_notify(gt, g.domid, g.ref[0], PROT_READ, 4096, got));
-	assert_null(xengnttab_map_grant_ref_notify(gt, g.domid, g.ref[0], PROT_READ, 0, got + 9));
+	assert_null(xengnttab_map_grant_ref_notify(gt, g.domid, g.ref[0], rw, 4096, got));
+	assert_null(xengnttab_map_grant_ref_notify(gt, g.domid, g.ref[0], rw, 0, got + 9));
 	assert_int_equal(pinned(*state, g.domid), 0);
-	p = xengnttab_map_grant_ref_notify(gt, g.domid, g.ref[0], PROT_READ | PROT_WRITE, 9, got);
+	p = xengnttab_map_grant_ref_notify(gt, g.domid, g.ref[0], rw, 9, got);
 	assert_non_null(p);
+	/* This one can't be written, so nothing of it is cleared. */
+	assert_null(xengnttab_map_grant_ref_notify(gt, g.domid, g.ref[0], PROT_READ, 9, NONE));
+	assert_int_equal(errno, EINVAL);
 	xenevtchn_close(ev);
 	assert_int_equal(g.page[9], 16 * g.domid);
 	assert_int_equal(xengnttab_unmap(gt, p, 1), 0);

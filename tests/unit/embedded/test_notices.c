@@ -283,6 +283,24 @@ static void bad_requests_are_refused(void **state)
 	pair_close(&p);
 }
 
+/* Who may only read a page has no byte of it cleared; an event does the page no harm. */
+static void a_read_only_page_is_left_alone(void **state)
+{
+	struct pair p;
+	uint32_t id;
+	void *addr;
+
+	pair_open(&p, *state);
+	assert_int_equal(sr_gnttab_unmap(p.gt, p.mapped, 1), 0);
+	assert_int_equal(sr_gnttab_map(p.gt, p.domid, &p.ref, 1, PROT_READ, &addr), 0);
+	assert_int_equal(sr_em_gnttab_notify(p.gt, p.domid, p.ref, OFFSET, NONE, &id), -EINVAL);
+	assert_int_equal(sr_em_gnttab_notify(p.gt, p.domid, p.ref, NONE, p.port0, &id), 0);
+	assert_int_equal(sr_em_gnttab_fire(p.gt, id), 0);
+	assert_int_equal(heard(p.eg, 10000), p.port);
+	assert_int_equal(p.page[OFFSET], 1);
+	pair_close(&p);
+}
+
 /* What a hostile guest can say at its door. */
 static void a_guest_is_bounded(void **state)
 {
@@ -329,6 +347,7 @@ int main(void)
 		MACHINE_TEST(the_end_of_the_domain_fires),
 		MACHINE_TEST(the_granter_may_be_gone),
 		MACHINE_TEST(bad_requests_are_refused),
+		MACHINE_TEST(a_read_only_page_is_left_alone),
 		MACHINE_TEST(a_guest_is_bounded),
 	};
 

@@ -15,8 +15,9 @@
 #include <hypervisor.h>
 
 /*
- * For a page that `gt` has mapped. *id is for sr_em_gnttab_fire(). -EINVAL: the page is not mapped,
- * the offset not in a page, or there is no such port; -ENOSPC: the domain has too many.
+ * For a page that `gt` has mapped, and for writing where a byte is to be cleared. *id is for
+ * sr_em_gnttab_fire(). -EINVAL: the page is not mapped so, the offset not in a page, or there is no
+ * such port; -ENOSPC: the domain has too many.
  */
 int sr_em_gnttab_notify(struct sr_gnttab *gt, uint16_t domid, uint32_t ref, uint32_t offset,
 			uint32_t port, uint32_t *id);
