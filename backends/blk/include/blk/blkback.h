@@ -37,12 +37,6 @@ struct sr_hypervisor;
 struct sr_blk_registry; /* <drivers/registry.h> */
 struct sr_blkback;
 
-enum sr_poll_mode {
-	SR_POLL_ADAPTIVE,  /* spins while it pays, then sleeps: the default */
-	SR_POLL_ALWAYS,    /* never sleeps while a device is connected */
-	SR_POLL_INTERRUPT, /* sleeps as soon as there is nothing to do */
-};
-
 #define SR_BLKBACK_MAX_THREADS 64u
 
 struct sr_blkback_options {

@@ -81,6 +81,13 @@ static inline bool sr_mailbox_has_mail(const struct sr_mailbox *box)
 /* --- threads ------------------------------------------------------------------------------------
  */
 
+/* How a backend's threads wait for work, for its options. */
+enum sr_poll_mode {
+	SR_POLL_ADAPTIVE,  /* spins while it pays, then sleeps: the default */
+	SR_POLL_ALWAYS,    /* never sleeps while a device is connected */
+	SR_POLL_INTERRUPT, /* sleeps as soon as there is nothing to do */
+};
+
 struct sr_thread_options {
 	const char *name; /* shown by ps; 15 bytes */
 	int cpu;          /* to pin it to; -1: none */

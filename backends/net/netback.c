@@ -1,0 +1,202 @@
+/* SPDX-License-Identifier: MIT */
+/* The network backend: the threads that move packets, the switches, and their uplinks. */
+#include <net/netback.h>
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <rte_mempool.h>
+
+#include <hypervisor.h>
+#include <ports/eal.h>
+#include <ports/ports.h>
+
+#include "vif.h"
+
+#define SR_DEFAULT_SPIN_US 50u
+#define SR_DEFAULT_PACKETS 16384u
+/* Of uplinks: what a guest may have at most. */
+#define SR_UPLINK_MTU 1500u
+
+static const char *const types[] = { "vif", NULL };
+
+/* --- threads ------------------------------------------------------------------------------------
+ */
+
+static int lane_start(struct sr_netback *nb, unsigned index)
+{
+	struct sr_net_lane *lane = &nb->lanes[index];
+	char name[16];
+	struct sr_thread_options options = {
+		.name = name,
+		.cpu = nb->opt.cpus ? (int)nb->opt.cpus[index] : -1,
+		.always = nb->opt.mode == SR_POLL_ALWAYS,
+		.spin_us = nb->opt.mode == SR_POLL_INTERRUPT ? 0 : nb->opt.spin_us,
+	};
+	int rc = sr_gnttab_open(nb->hv, &lane->gt);
+
+	snprintf(name, sizeof(name), "net-%u", index);
+	return rc ? rc : sr_thread_start(nb->hv, &options, &lane->thread);
+}
+
+static void stop_lanes(struct sr_netback *nb)
+{
+	for (unsigned i = 0; i < nb->opt.threads; i++) {
+		sr_thread_stop(nb->lanes[i].thread);
+		sr_gnttab_close(nb->lanes[i].gt);
+		nb->lanes[i] = (struct sr_net_lane){ 0 };
+	}
+}
+
+static int make_fabric(struct sr_netback *nb, char *error, size_t error_size)
+{
+	struct sr_thread *threads[SR_NETBACK_MAX_THREADS];
+	int rc = sr_eal_start(nb->opt.eal, error, error_size);
+
+	if (!rc && !nb->pool)
+		rc = sr_mbuf_pool_new("vifs", nb->opt.packets, &nb->pool, error, error_size);
+	if (rc)
+		return rc;
+	for (unsigned i = 0; i < nb->opt.threads && !rc; i++) {
+		rc = lane_start(nb, i);
+		threads[i] = nb->lanes[i].thread;
+	}
+	if (!rc)
+		rc = sr_fabric_new(threads, nb->opt.threads, NULL, &nb->fabric);
+	if (rc) {
+		snprintf(error, error_size, "can't start the threads that move packets: %s",
+			 strerror(-rc));
+		stop_lanes(nb);
+	}
+	return rc;
+}
+
+/* --- switches -----------------------------------------------------------------------------------
+ */
+
+static void close_switch(struct sr_switch *sw)
+{
+	struct sr_member *member;
+
+	/* Its vifs are gone by now. */
+	while ((member = sr_switch_member_at(sw, 0)))
+		sr_switch_uplink_close(member);
+	sr_switch_free(sw);
+}
+
+/* One that has vifs without its uplinks would only look as if it worked. */
+static int open_uplinks(struct sr_netback *nb, struct sr_switch *sw, char *error, size_t error_size)
+{
+	for (size_t i = 0; i < nb->opt.uplink_count; i++) {
+		const struct sr_netback_uplink *u = &nb->opt.uplinks[i];
+		struct sr_member *member;
+		char why[256];
+		int rc;
+
+		if (strcmp(u->bridge, sr_switch_name(sw)))
+			continue;
+		rc = sr_switch_uplink(sw, nb->opt.registry, u->uplink, SR_UPLINK_MTU, nb->pool,
+				      &member, why, sizeof(why));
+		if (rc) {
+			snprintf(error, error_size, "bridge %s: %s", u->bridge, why);
+			return rc;
+		}
+		sr_log(&nb->log, SR_LOG_INFO, "bridge %s: %s", u->bridge, u->uplink);
+	}
+	return 0;
+}
+
+struct sr_switch *sr_netback_switch(struct sr_netback *nb, const char *name, char *error,
+				    size_t error_size)
+{
+	struct sr_switch *sw;
+
+	if (!nb->fabric && make_fabric(nb, error, error_size))
+		return NULL;
+	sw = sr_fabric_switch(nb->fabric, name, false);
+	if (sw)
+		return sw;
+	sw = sr_fabric_switch(nb->fabric, name, true);
+	if (!sw) {
+		snprintf(error, error_size, "bridge %s: out of memory", name);
+		return NULL;
+	}
+	if (open_uplinks(nb, sw, error, error_size)) {
+		close_switch(sw);
+		return NULL;
+	}
+	return sw;
+}
+
+/* --- the class' ---------------------------------------------------------------------------------
+ */
+
+/*
+ * Uplinks are opened at once, so that an operator who named a wrong one reads of it now. It is
+ * tried again with the first vif: by then the device may be there.
+ */
+int sr_netback_start(void *netback)
+{
+	struct sr_netback *nb = netback;
+	char error[512];
+
+	for (size_t i = 0; i < nb->opt.uplink_count; i++)
+		if (!sr_netback_switch(nb, nb->opt.uplinks[i].bridge, error, sizeof(error)))
+			sr_log(&nb->log, SR_LOG_ERROR, "%s", error);
+	return 0;
+}
+
+void sr_netback_end(void *netback)
+{
+	struct sr_netback *nb = netback;
+	struct sr_switch *sw;
+
+	while (nb->fabric && (sw = sr_fabric_switch_at(nb->fabric, 0)))
+		close_switch(sw);
+	sr_fabric_free(nb->fabric);
+	nb->fabric = NULL;
+	stop_lanes(nb);
+}
+
+static unsigned limit(unsigned wanted, unsigned fallback, unsigned max)
+{
+	wanted = wanted ? wanted : fallback;
+	return wanted < max ? wanted : max;
+}
+
+int sr_netback_new(struct sr_hypervisor *hv, struct sr_backend *backend,
+		   const struct sr_netback_options *options, struct sr_netback **out)
+{
+	struct sr_netback *nb = calloc(1, sizeof(*nb));
+	struct sr_netback_options *o;
+	int rc;
+
+	if (!nb)
+		return -ENOMEM;
+	nb->hv = hv;
+	nb->backend = backend;
+	nb->opt = *options;
+	o = &nb->opt;
+	o->threads = limit(o->threads, 1, SR_NETBACK_MAX_THREADS);
+	o->spin_us = o->spin_us ? o->spin_us : SR_DEFAULT_SPIN_US;
+	o->max_queues = limit(o->max_queues, o->threads, SR_NET_MAX_QUEUES);
+	o->packets = o->packets ? o->packets : SR_DEFAULT_PACKETS;
+	sr_log_source_init(&nb->log, options->log, "netback");
+	rc = sr_backend_add(backend, &sr_vif_class, nb, types);
+	if (rc) {
+		free(nb);
+		return rc;
+	}
+	*out = nb;
+	return 0;
+}
+
+void sr_netback_free(struct sr_netback *nb)
+{
+	if (!nb)
+		return;
+	rte_mempool_free(nb->pool);
+	free(nb);
+}
