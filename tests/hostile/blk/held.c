@@ -148,6 +148,16 @@ void held_on_open(void (*hook)(void *arg), void *arg)
 	held.on_open = hook;
 }
 
+unsigned held_count(void)
+{
+	unsigned count;
+
+	pthread_mutex_lock(&held.lock);
+	count = held.count;
+	pthread_mutex_unlock(&held.lock);
+	return count;
+}
+
 bool held_await(unsigned count, const struct timespec *until)
 {
 	int rc = 0;

@@ -14,6 +14,8 @@ extern const struct sr_blk_driver held_driver;
 void held_set(bool hold);
 /* Called in the middle of the next open(), by the engine's control thread. */
 void held_on_open(void (*hook)(void *arg), void *arg);
+/* How many it has. */
+unsigned held_count(void);
 /* Waits until it has `count` requests; false: not before `until` (CLOCK_REALTIME). */
 bool held_await(unsigned count, const struct timespec *until);
 

@@ -70,7 +70,7 @@ void rig_end(uint16_t domid);
 
 /* Asserts that the well-behaved guest completes and verifies more I/O from now on. */
 void rig_others_go_on(void);
-/* False in a guest: there a held disk is a disk like others, and nothing waits for it. */
+/* False in a guest without such a disk: it is one like others there, and nothing waits for it. */
 bool rig_can_hold(void);
 /* What the guest is told when it takes back a page that the backend has mapped: see <hypervisor.h>.
  */

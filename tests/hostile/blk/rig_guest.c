@@ -1,21 +1,26 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The rig in a guest: SR_HOSTILE_ADDRESS is its hypervisor ("xen:" unless said), and 51712 and
- * 51728 (xvda, xvdb; this one read-only) are its disks, which no kernel of its own has taken.
+ * 51728 (xvda, xvdb; this one read-only) are its disks, which no kernel of its own has taken. If it
+ * has them, 51744 and 51760 are a disk that holds requests and its switch: see held_module.c.
  */
 #include "rig.h"
 
+#include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include <cmocka.h>
 
 #include <hypervisor.h>
 
 #define READ_ONLY_DEVID 51728u
+#define HELD_DEVID      51744u
+#define SWITCH_DEVID    51760u
 
 /*
  * The first references of a guest belong to its console and to xenstore. Those of our own pages are
@@ -26,6 +31,8 @@ enum { SPARE_PAGES = 1912 };
 static struct {
 	struct sr_hypervisor *hv;
 	struct sr_gntshr *spare;
+	struct sr_hostile lever; /* the switch */
+	bool can_hold;
 	uint32_t devid;
 } rig;
 
@@ -51,11 +58,22 @@ int rig_start(void **state)
 	/* To itself, which has no use for them. */
 	if (!rc)
 		rc = sr_gntshr_share(rig.spare, self, SPARE_PAGES, false, refs, &pages);
+	if (rc)
+		return rc;
+	rc = sr_hostile_open(rig_address(0), SWITCH_DEVID, &rig.lever);
+	if (rc)
+		return rc == -ENOENT ? 0 : rc;
+	rc = sr_hostile_reset(&rig.lever, RIG_TIMEOUT_MS);
+	if (!rc)
+		rc = sr_hostile_connect(&rig.lever, 0, SR_BLKIF_ABI_NATIVE, RIG_TIMEOUT_MS);
+	rig.can_hold = !rc;
 	return rc;
 }
 
 int rig_stop(void **state)
 {
+	if (rig.can_hold)
+		sr_hostile_close(&rig.lever);
 	sr_gntshr_close(rig.spare);
 	sr_hv_close(rig.hv);
 	return 0;
@@ -64,6 +82,8 @@ int rig_stop(void **state)
 uint16_t rig_guest(const char *params, const char *mode)
 {
 	rig.devid = strcmp(mode, "r") ? RIG_DEVID : READ_ONLY_DEVID;
+	if (rig.can_hold && !strcmp(params, RIG_HELD))
+		rig.devid = HELD_DEVID;
 	return sr_hv_domid(rig.hv);
 }
 
@@ -88,7 +108,7 @@ void rig_others_go_on(void)
 
 bool rig_can_hold(void)
 {
-	return false;
+	return rig.can_hold;
 }
 
 int rig_unshare_in_use(void)
@@ -96,16 +116,42 @@ int rig_unshare_in_use(void)
 	return 0;
 }
 
+static void use_switch(uint8_t operation)
+{
+	struct sr_blkif_request req = sr_hostile_request(&rig.lever, operation, 0, 1);
+
+	rig_answer(&rig.lever, &req, BLKIF_RSP_OKAY);
+}
+
+static void set_hold(uint8_t hold)
+{
+	if (!rig.can_hold)
+		return;
+	rig.lever.data[0] = hold;
+	use_switch(BLKIF_OP_WRITE);
+}
+
 void rig_release(void)
 {
+	set_hold(0);
 }
 
 void rig_hold(void)
 {
+	set_hold(1);
 }
 
 void rig_await_held(unsigned count)
 {
+	unsigned have = 0;
+
+	for (unsigned i = 0; rig.can_hold && have < count; i++) {
+		assert_true(i < RIG_TIMEOUT_MS / RIG_QUIET_MS);
+		if (i)
+			nanosleep(&(struct timespec){ .tv_nsec = RIG_QUIET_MS * 1000000 }, NULL);
+		use_switch(BLKIF_OP_READ);
+		memcpy(&have, rig.lever.data, sizeof(have));
+	}
 }
 
 void rig_await_unmapped(uint16_t domid)

@@ -55,7 +55,7 @@ class Guest(Machine):
             name=name, kind=kind, memory=memory, vcpus=vcpus, cpus=cpus, extra=extra, on_crash=on_crash,
             disks=", ".join(f"'{disk}'" for disk in disks), vifs=", ".join(f"'{vif}'" for vif in vifs))
 
-    def create(self, timeout=240):
+    def create(self, timeout=600):
         started = time.monotonic()
         path = f"/tmp/{self.name}.cfg"
         self.host.put(path, self.config)

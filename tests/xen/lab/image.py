@@ -33,6 +33,7 @@ DPDK_DRIVERS = ("mempool_ring", "bus_vdev", "net_tap", "net_af_packet")
 CONTRACT = ("contract-peer", *(f"test_contract_{name}" for name in ("gnttab", "evtchn", "gntshr", "xenstore", "death")))
 HOSTILE = ("frontends/hostile/hostile-blkfront",
            *(f"tests/hostile/blk/guest-hostile-{name}" for name in ("nodes", "requests", "ring", "stages")))
+DRIVERS = ("tests/hostile/blk/held.so", "tests/xen/blk-xor.so")
 EXT4 = ("crc32c_generic", "ext4")
 DOM0_MODULES = ("xen-evtchn", "xen-gntdev", "xen-gntalloc", "xenfs", "xen-privcmd", "loop", "brd", "null_blk",
                 "xen-blkback", "xen-netback", "bridge", "tun", *EXT4)
@@ -232,6 +233,8 @@ def dom0_tree(release, build, files):
         if not name.startswith("meson"):
             b.tree.file(f"/etc/xen/scripts/{name}", f"{hotplug}/{name}")
     add_daemon(b, build)
+    for path in DRIVERS:
+        b.program(f"/usr/lib/splitring/{os.path.basename(path)}", f"{build}/{path}")
     add_tests(b, build)
     for name, source in files.items():
         b.tree.file(f"/guest/{name}", source)

@@ -18,8 +18,8 @@ def short(program):
 
 def run(lab):
     host = lab.boot()
-    front = host.create("front", memory=128)
-    spares = [host.create(f"spare{i}", memory=128) for i in range(3)]
+    front = host.create("front", memory=160)
+    spares = [host.create(f"spare{i}", memory=160) for i in range(3)]
     numbers = [str(peer(guest, 0)) for guest in spares]
     peer(front, 0)
     for program in CONTRACT[1:]:
@@ -33,8 +33,8 @@ def run(lab):
         guest.forget()
     # Of 256 entries each, two for each page that a PV domain maps: enough for all cases but the one that wants
     # them to run out.
-    back = host.create("back", memory=128, config="max_maptrack_frames=12\n")
-    front = host.create("front2", memory=128)
+    back = host.create("back", memory=160, config="max_maptrack_frames=12\n")
+    front = host.create("front2", memory=160)
     back.good(MODULES)
     peer(front, back.domid)
     for program in CONTRACT[1:]:

@@ -24,7 +24,7 @@ class Watch:
     """The daemon, and a guest that nothing happens to."""
 
     def __init__(self, host):
-        self.host, self.daemon = host, Daemon(host)
+        self.host, self.daemon = host, Daemon(host, "--driver /usr/lib/splitring/held.so")
         self.guest = host.create("good", "pv", [ours(image(host, "good", "32M"))])
         # So much that it is in flight all the time, so little that others get on.
         self.load = Load(self.guest, "--rate_iops=100")
@@ -53,27 +53,29 @@ class Watch:
         self.host.wait_for("the end of the domain", "[ $(xl list | wc -l) -eq 3 ]", 20)
 
 
-def evil(host, name, disks):
-    guest = host.create(name, "pv", disks, memory=128, extra=NO_BLKFRONT)
+def evil(host, name, disks, kind="pv"):
+    guest = host.create(name, kind, disks, memory=160, extra=NO_BLKFRONT)
     guest.good(MODULES)
     return guest
 
 
-def cases(lab, host, watch):
+def cases(lab, host, watch, kind, seeds):
     """The embedded suite's cases, as programs of the guest, and the random ones."""
-    guest = evil(host, "evil", [ours(image(host, "evil", "16M")), ours(image(host, "ro", "16M"), "xvdb", "ro")])
+    what = kind.upper()
+    guest = evil(host, "evil", [ours(image(host, "evil", "16M")), ours(image(host, "ro", "16M"), "xvdb", "ro"),
+                                ours("held:disk", "xvdc"), ours("held:switch", "xvdd")], kind)
     for name in ("ring", "nodes", "requests"):
-        run_suite(lab, guest, f"guest-hostile-{name}", name, 120)
-        with lab.check(f"{name}: the good guest's I/O went on, and the same worker serves"):
+        run_suite(lab, guest, f"guest-hostile-{name}", f"{what}: {name}", 400)
+        with lab.check(f"{what}: {name}: the good guest's I/O went on, and the same worker serves"):
             watch.well()
-    for seed in SEEDS:
-        with lab.check(f"random guest of seed {seed}, killed after {SECONDS} s: the good guest's I/O goes on"):
+    for seed in seeds:
+        with lab.check(f"{what}: random guest of seed {seed}, killed after {SECONDS} s: the good guest's I/O goes on"):
             job = guest.start(f"exec hostile-blkfront xen: {FIRST_DEVID} {seed}")
             time.sleep(SECONDS)
             watch.well()
             assert job.running(), job.output
             job.kill()
-    with lab.check("destroyed after all that, nothing of it is left"):
+    with lab.check(f"{what}: destroyed after all that, nothing of it is left"):
         guest.destroy()
         watch.nothing_left(guest.domid)
         watch.well()
@@ -99,7 +101,8 @@ def states(host, guest, numbers):
 def run(lab):
     host = lab.boot()
     watch = Watch(host)
-    cases(lab, host, watch)
+    cases(lab, host, watch, "pv", SEEDS)
+    cases(lab, host, watch, "pvh", SEEDS[:1])
     guest, numbers = at_every_stage(host, "taken")
     for stage, number in zip(STAGES, numbers):
         with lab.check(f"a disk taken by force at stage '{stage}': its nodes stay away, the worker lives"):
