@@ -7,13 +7,13 @@ from . import fio
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tests", "xen"))
 from lab.daemon import Daemon  # noqa: E402
 from lab.guest import linux, ours, qdisk  # noqa: E402
+from lab.host import BY_INSTRUCTIONS  # noqa: E402
 from lab.scenario import Lab  # noqa: E402
 
 SIZE_MB = 64
 FILE, LOOP, RAM = "/images/disk", "/dev/loop0", "/dev/ram0"
-# The clocks of a boot. "instructions": each takes 2 ns, whoever executes it, however busy this machine is.
-CLOCKS = {
-    "instructions": {"accel": "tcg,thread=single,tb-size=1024", "more": ["-icount", "shift=1,sleep=off"]},
+CLOCKS = {  # of a boot
+    "instructions": BY_INSTRUCTIONS,
     "real": {"accel": "tcg,thread=multi,tb-size=1024"},
 }
 WORKLOADS = {

@@ -12,6 +12,8 @@ from .say import say
 # Seen with QEMU 7.2: with monitor Xen faults in its idle loop; with smap dom0 dies at its first access; with
 # rdtscp a PVH guest hangs; with xsave domains that share a processor corrupt each other's registers.
 CPU = "EPYC,+svm,-monitor,-smap,-smep,-rdtscp,-xsave"
+# For boot(): the clock counts instructions, 2 ns each, whoever executes them and however busy this machine is.
+BY_INSTRUCTIONS = {"accel": "tcg,thread=single,tb-size=1024", "more": ["-icount", "shift=1,sleep=off"]}
 XEN = "com1=115200,8n1 console=com1 loglvl=all guest_loglvl=all noreboot cpuidle=0"
 
 

@@ -27,6 +27,7 @@ XENSTORE = ("", "-ls", "-read", "-write", "-list", "-watch", "-rm", "-chmod")
 FILE_SYSTEM = ("/sbin/mke2fs", "/sbin/e2fsck", "/usr/bin/fio")
 NET = ("/usr/bin/iperf3", "/usr/sbin/ethtool", "/usr/bin/tcpdump")
 VERIFY = "tests/e2e/net/net-verify"
+DATA_PATH = "tests/xen/data-path"
 # What DPDK loads at its start: this machine's, as the libraries that splitringd is linked with.
 DPDK = "/usr/lib/*/dpdk/pmds-*/librte_{}.so.*.*"
 DPDK_DRIVERS = ("mempool_ring", "bus_vdev", "net_tap", "net_af_packet")
@@ -36,8 +37,8 @@ HOSTILE = ("frontends/hostile/hostile-blkfront",
 DRIVERS = ("tests/hostile/blk/held.so", "tests/xen/blk-xor.so")
 EXT4 = ("crc32c_generic", "ext4")
 DOM0_MODULES = ("xen-evtchn", "xen-gntdev", "xen-gntalloc", "xenfs", "xen-privcmd", "loop", "brd", "null_blk",
-                "xen-blkback", "xen-netback", "bridge", "tun", *EXT4)
-GUEST_MODULES = ("xen-blkfront", "xen-netfront", "xen-evtchn", "xen-gntdev", "xen-gntalloc", *EXT4)
+                "xen-blkback", "xen-netback", "bridge", "tun", "nvme", *EXT4)
+GUEST_MODULES = ("xen-blkfront", "xen-netfront", "xen-evtchn", "xen-gntdev", "xen-gntalloc", "brd", *EXT4)
 
 # All that Debian's says of a small ext4.
 MKE2FS = """[defaults]
@@ -175,8 +176,9 @@ class Builder:
 
 
 def add_tests(builder, build):
-    """Programs of ours that run in either: the contract suite and its peer, verified traffic."""
-    builder.program(f"/usr/bin/{os.path.basename(VERIFY)}", f"{build}/{VERIFY}")
+    """Programs of ours that run in either: the contract suite and its peer, verified traffic, measurements."""
+    for path in (VERIFY, DATA_PATH):
+        builder.program(f"/usr/bin/{os.path.basename(path)}", f"{build}/{path}")
     for name in CONTRACT:
         builder.program(f"/usr/bin/{name}", f"{build}/tests/contract/{name}")
 
