@@ -162,9 +162,13 @@ static int remote_share(struct sr_gntshr *gs, uint16_t domid, unsigned count, bo
 		return -ENOMEM;
 	*s = (struct share){ .owner = h, .len = (size_t)count * SR_PAGE_SIZE, .id = w.arg[0] };
 	s->addr = mmap(NULL, s->len, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	err = s->addr == MAP_FAILED ? -errno : fetch_refs(h->r, s->id, count, refs);
-	if (err) {
+	if (s->addr == MAP_FAILED) {
 		free(s);
+		return -ENOMEM;
+	}
+	err = fetch_refs(h->r, s->id, count, refs);
+	if (err) {
+		drop_share(&s);
 		return err;
 	}
 	*addr = s->addr;
@@ -237,9 +241,20 @@ static void must(int err)
 	abort();
 }
 
+/* The share that holds `at`; it stays while its handle's one thread is at it. */
+static struct share *share_at(const void *at)
+{
+	struct share *s;
+
+	pthread_mutex_lock(&shares_lock);
+	s = *find_share(at);
+	pthread_mutex_unlock(&shares_lock);
+	return s;
+}
+
 bool remote_put(void *at, const void *data, size_t len)
 {
-	struct share *s = *find_share(at);
+	struct share *s = share_at(at);
 
 	for (size_t done = 0, n; s && done < len; done += n) {
 		struct wire w = { .op = WIRE_PUT,
@@ -255,7 +270,7 @@ bool remote_put(void *at, const void *data, size_t len)
 
 bool remote_get(const void *at, void *data, size_t len)
 {
-	struct share *s = *find_share(at);
+	struct share *s = share_at(at);
 
 	for (size_t done = 0, n; s && done < len; done += n) {
 		struct wire w = { .op = WIRE_GET,

@@ -10,6 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
+/* Of a case; where events are not forgotten, each port may have one of its number's former life. */
+#define MOST_PORTS 3
+
 struct env env;
 
 int world_setup(void **state)
@@ -63,9 +66,14 @@ uint32_t world_wait(struct sr_evtchn *ev, int timeout_ms)
 {
 	struct pollfd pfd = { .fd = sr_evtchn_fd(ev), .events = POLLIN };
 	uint32_t port = 0;
+	int err;
 
-	if (remote_is(ev))
-		return remote_wait(ev, timeout_ms, &port) ? 0 : port;
+	if (remote_is(ev)) {
+		err = remote_wait(ev, timeout_ms, &port);
+		/* A peer that does not answer is not silence. */
+		assert_true(!err || err == -EAGAIN);
+		return err ? 0 : port;
+	}
 	/* An edge that turns out to be nothing is allowed; silence is not. */
 	while (sr_evtchn_pending(ev, &port) == -EAGAIN) {
 		int n = poll(&pfd, 1, timeout_ms);
@@ -79,10 +87,11 @@ uint32_t world_wait(struct sr_evtchn *ev, int timeout_ms)
 
 void world_expect_silence(struct sr_evtchn *ev)
 {
+	unsigned left = env.forgets_events ? 0 : MOST_PORTS;
 	uint32_t port;
 
 	while ((port = world_wait(ev, env.forgets_events ? 0 : 100)) != 0) {
-		assert_false(env.forgets_events);
+		assert_in_range(left--, 1, MOST_PORTS);
 		assert_int_equal(sr_evtchn_unmask(ev, port), 0);
 	}
 }
