@@ -274,8 +274,8 @@ static int open_queue(const struct sr_net_port_open *args, struct sr_tap_queue *
 		return fail(args, "open /dev/net/tun (run modprobe tun)", -errno);
 	snprintf(req.ifr_name, sizeof(req.ifr_name), "%s", args->args);
 	if (ioctl(q->fd, TUNSETIFF, &req))
-		return fail(args,
-			    errno == EPERM ? "make it (that needs CAP_NET_ADMIN)" : "be had", -errno);
+		return fail(args, errno == EPERM ? "make it (that needs CAP_NET_ADMIN)" : "be had",
+			    -errno);
 	if (ioctl(q->fd, TUNSETVNETHDRSZ, &size) ||
 	    ioctl(q->fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6 | TUN_F_TSO_ECN))
 		return fail(args, "take offloads", -errno);
@@ -321,8 +321,7 @@ static void tap_close(void *port)
 	free(tap);
 }
 
-static int tap_open(const struct sr_net_port_open *args, void **port,
-		    struct sr_net_port_info *info)
+static int tap_open(const struct sr_net_port_open *args, void **port, struct sr_net_port_info *info)
 {
 	unsigned room = rte_pktmbuf_data_room_size(args->pool) - RTE_PKTMBUF_HEADROOM;
 	size_t size = sizeof(struct sr_tap) + args->queues * sizeof(struct sr_tap_queue);

@@ -107,7 +107,8 @@ static void wait_zerocopy(int fd, uint32_t *done, uint32_t sent)
 			continue;
 		}
 		for (struct cmsghdr *c = CMSG_FIRSTHDR(&msg); c; c = CMSG_NXTHDR(&msg, c)) {
-			/* struct sock_extended_err: ee_data, its last word but none, is the highest. */
+			/* struct sock_extended_err: ee_data, its last word but none, is the
+			 * highest. */
 			uint32_t err[4];
 
 			memcpy(err, CMSG_DATA(c), sizeof(err));
@@ -203,7 +204,8 @@ static void udp_echo(int fd)
 
 	for (;;) {
 		socklen_t size = sizeof(from);
-		ssize_t len = recvfrom(fd, buffer, sizeof(buffer), 0, (struct sockaddr *)&from, &size);
+		ssize_t len =
+		    recvfrom(fd, buffer, sizeof(buffer), 0, (struct sockaddr *)&from, &size);
 
 		if (len == 1)
 			return;
@@ -316,6 +318,8 @@ int main(int argc, char **argv)
 		return run(argv[2], port, argc > 4 ? atof(argv[4]) : DEFAULT_SECONDS,
 			   argc > 5 ? strtoull(argv[5], NULL, 0) : (uint64_t)time(NULL));
 	}
-	fprintf(stderr, "usage: net-verify serve [PORT] | net-verify run ADDRESS [PORT [SECONDS [SEED]]]\n");
+	fprintf(
+	    stderr,
+	    "usage: net-verify serve [PORT] | net-verify run ADDRESS [PORT [SECONDS [SEED]]]\n");
 	return 2;
 }
