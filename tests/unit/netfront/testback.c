@@ -212,10 +212,10 @@ static void disconnect_front(struct testback *b)
 
 /* --- the control ring ------------------------------------------------------------------------- */
 
-static uint32_t *find_gref(struct testback_control *c, uint32_t ref)
+static uint64_t *find_gref(struct testback_control *c, uint64_t gref)
 {
 	for (unsigned i = 0; i < TESTBACK_MAX_GREFS; i++)
-		if (c->grefs[i] == ref)
+		if (c->grefs[i] == gref)
 			return &c->grefs[i];
 	return NULL;
 }
@@ -229,14 +229,15 @@ static uint32_t change_grefs(struct testback *b, const struct xen_netif_ctrl_req
 
 	must(req->data[0] < b->queues && req->data[2] <= 512);
 	for (unsigned i = 0; i < req->data[2]; i++) {
-		uint32_t *entry = find_gref(c, add ? 0 : list[i].ref);
+		uint64_t gref = (uint64_t)(req->data[0] + 1) << 32 | list[i].ref;
+		uint64_t *entry = find_gref(c, add ? 0 : gref);
 
-		must(!add || !find_gref(c, list[i].ref));
+		must(!add || !find_gref(c, gref));
 		list[i].status =
 		    entry ? XEN_NETIF_CTRL_STATUS_SUCCESS : XEN_NETIF_CTRL_STATUS_INVALID_PARAMETER;
 		if (!entry)
 			continue;
-		*entry = add ? list[i].ref : 0;
+		*entry = add ? gref : 0;
 		c->mapped += add ? 1 : -1u;
 		++*done;
 	}

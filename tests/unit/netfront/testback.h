@@ -48,7 +48,7 @@ struct testback_control {
 	uint8_t key[4096];
 	uint32_t mapping[1024];
 	_Atomic uint32_t limit;
-	uint32_t grefs[TESTBACK_MAX_GREFS]; /* mapped, of whichever queue; 0: free */
+	uint64_t grefs[TESTBACK_MAX_GREFS]; /* mapped: (queue + 1) << 32 | reference; 0: free */
 	_Atomic unsigned mapped;
 };
 
