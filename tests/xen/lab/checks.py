@@ -118,13 +118,14 @@ def drivers(lab, host, guest):
     host.good("modprobe -r brd")
 
 
-def queues(lab, host, guest):
-    with lab.check(f"{guest.kind.upper()}: two queues with rings of 4 pages, both loaded and verified"):
+def queues(lab, host, guest, order=2):
+    with lab.check(f"{guest.kind.upper()}: two queues with rings of {1 << order} pages, both loaded and verified"):
         equal(guest.good("ls /sys/block/xvda/mq | wc -l"), "2")
         guest.good(fio("randwrite", "16k", 128, "4m", "--numjobs=2 --offset_increment=8m --cpus_allowed=0,1 "
                        "--cpus_allowed_policy=split"), 120)
         node = f"/local/domain/{guest.domid}/device/vbd/51712"
-        equal(host.good(f"xenstore-read {node}/multi-queue-num-queues {node}/ring-page-order").split(), ["2", "2"])
+        equal(host.good(f"xenstore-read {node}/multi-queue-num-queues {node}/ring-page-order").split(),
+              ["2", str(order)])
 
 
 def recovery(lab, daemon, guest, kills):
