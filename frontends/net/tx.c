@@ -7,6 +7,7 @@
 /* From packets to slots of the TX ring, and from responses to packets that are done. */
 
 #define MIN_PACKET 14u /* an Ethernet header */
+#define PREFETCH   64u /* responses whose lines are asked for at once */
 
 static uint32_t room(const struct sr_netfront_queue *q)
 {
@@ -400,8 +401,11 @@ unsigned sr_netfront_reap(struct sr_netfront_queue *q, struct sr_netfront_done *
 	if (!q->connected)
 		return n;
 	pending = sr_ring_front_pending(&q->tx.ring);
-	if (__builtin_expect(pending < 0, 0))
+	if (__builtin_expect(pending < 0, 0)) {
 		sr_net_break(q->front, "the backend's index of TX responses is impossible");
+		pending = 0;
+	}
+	sr_netif_tx_front_prefetch(&q->tx, pending < PREFETCH ? (uint32_t)pending : PREFETCH);
 	while (n < max && pending-- > 0) {
 		n += take(q, done + n);
 		if (__builtin_expect(sr_net_status(q->front) == -EIO, 0))

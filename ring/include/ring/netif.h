@@ -219,6 +219,17 @@ static inline void sr_netif_tx_front_take(struct sr_netif_front *f, struct netif
 	f->ring.rsp_cons++;
 }
 
+/*
+ * Asks for the lines of the next `count` responses, of which sr_ring_front_pending() has told, to
+ * read them and to write requests there later.
+ */
+static inline void sr_netif_tx_front_prefetch(const struct sr_netif_front *f, uint32_t count)
+{
+	/* Five slots make a line, nearly. */
+	for (uint32_t i = 0; i < count; i += 5)
+		sr_ring_prefetch_write(sr_netif_tx_slot(f->slots, f->ring.rsp_cons + i));
+}
+
 /* --- rx: the guest receives ------------------------------------------------------------------- */
 
 static inline int sr_netif_rx_back_attach(struct sr_netif_back *b, void *page, uint32_t rsp_prod,
@@ -299,6 +310,13 @@ static inline void sr_netif_rx_front_take_extra(struct sr_netif_front *f,
 {
 	sr_netif_load_extra(sr_netif_rx_slot(f->slots, f->ring.rsp_cons), extra);
 	f->ring.rsp_cons++;
+}
+
+/* As sr_netif_tx_front_prefetch(). */
+static inline void sr_netif_rx_front_prefetch(const struct sr_netif_front *f, uint32_t count)
+{
+	for (uint32_t i = 0; i < count; i += 8)
+		sr_ring_prefetch_write(sr_netif_rx_slot(f->slots, f->ring.rsp_cons + i));
 }
 
 /* --- control ---------------------------------------------------------------------------------- */
