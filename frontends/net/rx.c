@@ -10,7 +10,7 @@
  */
 
 #define MIN_PACKET  14u /* an Ethernet header */
-#define PREFETCH    64u /* responses whose lines are asked for at once */
+#define PREFETCH    64  /* responses whose lines are asked for at once */
 #define MOST_EXTRAS 4u  /* one of each type that we know, with room to spare */
 
 void sr_net_rx_put(struct sr_netfront_queue *q, const struct sr_net_region *r,
@@ -194,7 +194,7 @@ int sr_netfront_receive(struct sr_netfront_queue *q, struct sr_netfront_rx *pack
 		sr_net_break(q->front, "the backend's index of RX responses is impossible");
 		return -EIO;
 	}
-	sr_netif_rx_front_prefetch(&q->rx, pending < PREFETCH ? (uint32_t)pending : PREFETCH);
+	sr_netif_rx_front_prefetch(&q->rx, (uint32_t)(pending < PREFETCH ? pending : PREFETCH));
 	while (pending-- > 0 && n < max && room - used >= SR_NETFRONT_MAX_SEGMENTS) {
 		if (!take(q, &packets[n], segments, &used))
 			continue;

@@ -7,7 +7,7 @@
 /* From packets to slots of the TX ring, and from responses to packets that are done. */
 
 #define MIN_PACKET 14u /* an Ethernet header */
-#define PREFETCH   64u /* responses whose lines are asked for at once */
+#define PREFETCH   64  /* responses whose lines are asked for at once */
 
 static uint32_t room(const struct sr_netfront_queue *q)
 {
@@ -405,7 +405,7 @@ unsigned sr_netfront_reap(struct sr_netfront_queue *q, struct sr_netfront_done *
 		sr_net_break(q->front, "the backend's index of TX responses is impossible");
 		pending = 0;
 	}
-	sr_netif_tx_front_prefetch(&q->tx, pending < PREFETCH ? (uint32_t)pending : PREFETCH);
+	sr_netif_tx_front_prefetch(&q->tx, (uint32_t)(pending < PREFETCH ? pending : PREFETCH));
 	while (n < max && pending-- > 0) {
 		n += take(q, done + n);
 		if (__builtin_expect(sr_net_status(q->front) == -EIO, 0))
