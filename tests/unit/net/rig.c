@@ -71,6 +71,8 @@ int rig_group_setup(void **state)
 	start_machine();
 	assert_int_equal(sr_gnttab_open(world.hv, &rig.gt), 0);
 	assert_int_equal(sr_evtchn_open(world.hv, &rig.ev), 0);
+	assert_int_equal(sr_gnttab_open(world.hv, &rig.ctrl_gt), 0);
+	assert_int_equal(sr_evtchn_open(world.hv, &rig.ctrl_ev), 0);
 	assert_int_equal(sr_gntshr_open(world.guest_hv, &rig.gs), 0);
 	assert_int_equal(sr_evtchn_open(world.guest_hv, &rig.guest_ev), 0);
 	assert_int_equal(sr_gntshr_share(rig.gs, 0, 3, true, world.ring_refs, &world.rings), 0);
@@ -91,6 +93,8 @@ int rig_group_teardown(void **state)
 	assert_int_equal(sr_gntshr_unshare(rig.gs, world.rings, 3), 0);
 	sr_evtchn_close(rig.guest_ev);
 	sr_gntshr_close(rig.gs);
+	sr_evtchn_close(rig.ctrl_ev);
+	sr_gnttab_close(rig.ctrl_gt);
 	sr_evtchn_close(rig.ev);
 	sr_gnttab_close(rig.gt);
 	sr_hv_close(world.guest_hv);
@@ -156,8 +160,9 @@ int rig_attach(const struct rig_options *options, bool resume)
 		return rc;
 	}
 	if (options->ctrl)
-		assert_int_equal(sr_netif_ctrl_attach(rig.netif, rig.gt, rig.ev, rig.ctrl_ref,
-						      rig.ctrl_port, resume, error, sizeof(error)),
+		assert_int_equal(sr_netif_ctrl_attach(rig.netif, rig.ctrl_gt, rig.ctrl_ev,
+						      rig.ctrl_ref, rig.ctrl_port, resume, error,
+						      sizeof(error)),
 				 0);
 	return 0;
 }

@@ -29,9 +29,9 @@
 #define RIG_ALL (SR_NET_SG | SR_NET_GSO4 | SR_NET_GSO6 | SR_NET_CSUM4 | SR_NET_CSUM6)
 
 struct rig {
-	struct sr_gnttab *gt;
+	struct sr_gnttab *gt, *ctrl_gt; /* the control ring may be another thread's */
 	struct sr_gntshr *gs;
-	struct sr_evtchn *ev, *guest_ev;
+	struct sr_evtchn *ev, *ctrl_ev, *guest_ev;
 	struct rte_mempool *pool;
 	uint16_t domid;
 	/* The guest's pages, all filled with RIG_STALE, and what they are granted as. */
