@@ -20,7 +20,7 @@
  */
 #define SR_EVENT_NS 20000u
 /* The same of descriptors of idle sources that are watched. */
-#define SR_WATCH_NS 50000u
+#define SR_WATCH_NS     50000u
 #define SR_EPOLL_EVENTS 32
 /* A spin shorter than this is not worth its loop. */
 #define SR_SPIN_MIN_NS 1000u
@@ -202,7 +202,9 @@ int sr_thread_add(struct sr_thread *t, struct sr_source *s, uint32_t port, int f
 	t->by_port[port] = s;
 	s->port = port;
 	s->fd = fd;
-	s->masked = false;
+	/* An event that came between binding and this found no source, and its port stayed masked.
+	 */
+	s->masked = port != 0;
 	s->added = true;
 	s->active = false;
 	t->idle_count++;

@@ -80,7 +80,7 @@ static void peer_unbound(struct sr_core *core, struct sr_domain *d, struct sr_po
 		core->ops.unbound(core->ctx, remote->domid, p->remote_port);
 }
 
-void sr_port_close(struct sr_core *core, struct sr_domain *d, uint32_t port)
+void sr_port_release(struct sr_core *core, struct sr_domain *d, uint32_t port)
 {
 	struct sr_port *p = sr_port_of(d, port);
 	uint8_t state = p->state;
@@ -110,7 +110,7 @@ static void close_all(struct sr_core *core, struct sr_domain *d, uint16_t owner)
 		for (uint32_t n = 0; chunk && n < SR_PORTS_PER_CHUNK; n++)
 			if (chunk[n].state != EVTCHNSTAT_closed &&
 			    (owner == SR_CONN_NONE || chunk[n].owner == owner))
-				sr_port_close(core, d, i * SR_PORTS_PER_CHUNK + n);
+				sr_port_release(core, d, i * SR_PORTS_PER_CHUNK + n);
 	}
 }
 
@@ -147,7 +147,7 @@ int sr_core_evtchn_close(struct sr_core *core, uint16_t caller, uint32_t port)
 		return -ESRCH;
 	if (!sr_port_of(d, port))
 		return -EINVAL;
-	sr_port_close(core, d, port);
+	sr_port_release(core, d, port);
 	return 0;
 }
 

@@ -10,7 +10,7 @@ struct sr_port *sr_port_of(struct sr_domain *d, uint32_t port);
 /* A port with this number, in use or not, whose chunk exists; or NULL. */
 struct sr_port *sr_port_slot(struct sr_domain *d, uint32_t port);
 int sr_port_alloc(struct sr_domain *d, uint32_t *port, struct sr_port **out);
-void sr_port_close(struct sr_core *core, struct sr_domain *d, uint32_t port);
+void sr_port_release(struct sr_core *core, struct sr_domain *d, uint32_t port);
 /* Number of the first port the ABI in force cannot have. */
 uint32_t sr_port_limit(const struct sr_domain *d);
 
