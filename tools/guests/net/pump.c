@@ -11,8 +11,10 @@
 
 /* One queue of the vif and one of the TAP, in a thread of their own. */
 
-#define BURST       32u
-#define BUFFERS     64u /* to send from, each for a packet of any length */
+#define BURST 32u
+/* To send from, each for a packet of any length. With RX_PAGES, as much as a backend keeps mapped.
+ */
+#define BUFFERS     40u
 #define BUFFER_SIZE 65536u
 #define RX_PAGES    SR_NETFRONT_RING_SIZE
 #define HEAD        256u /* bytes of a packet that are looked at */
