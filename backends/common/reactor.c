@@ -40,6 +40,8 @@ struct sr_thread {
 	uint64_t spin, spin_min, spin_max; /* ticks */
 	uint64_t event_interval;           /* ticks */
 	uint64_t watch_interval;           /* ticks */
+	uint64_t looked, watched;          /* when events and descriptors were last looked at */
+	uint64_t idle_since;               /* 0: there was work in the last round */
 	pthread_t pthread;
 	struct sr_thread_stats stats;
 };
@@ -286,14 +288,17 @@ static unsigned poll_sources(struct sr_thread *t, uint64_t now)
 	return total;
 }
 
-/* Spins longer if the last sleep was so short that spinning would have been better. */
-static void adapt(struct sr_thread *t, uint64_t slept)
+/*
+ * How long there was nothing to do, the spin and the sleep together, says what spinning is worth:
+ * longer, if it would have met the work, and shorter, if it was in vain anyway.
+ */
+static void adapt(struct sr_thread *t, uint64_t waited)
 {
 	if (!t->spin_max)
 		return;
-	if (slept < t->spin_max)
+	if (waited < t->spin_max)
 		t->spin = t->spin * 2 < t->spin_max ? t->spin * 2 : t->spin_max;
-	else if (slept > t->spin_max * 4)
+	else if (waited > t->spin_max * 2)
 		t->spin = t->spin / 2 > t->spin_min ? t->spin / 2 : t->spin_min;
 	__atomic_store_n(&t->stats.spin_ns, sr_clock_ns(&t->clock, t->spin), __ATOMIC_RELAXED);
 }
@@ -311,11 +316,14 @@ static void take_descriptors(struct sr_thread *t, int timeout)
 
 static void sleep_until_event(struct sr_thread *t)
 {
-	uint64_t from = sr_clock_now(&t->clock);
+	uint64_t now;
 
 	sr_stat_add(&t->stats.sleeps, 1);
 	take_descriptors(t, -1);
-	adapt(t, sr_clock_now(&t->clock) - from);
+	now = sr_clock_now(&t->clock);
+	adapt(t, now - t->idle_since);
+	t->idle_since = 0;
+	t->looked = t->watched = now;
 	sr_stat_add(&t->stats.wakeups, 1);
 	take_events(t);
 }
@@ -323,32 +331,34 @@ static void sleep_until_event(struct sr_thread *t)
 static void *thread_main(void *arg)
 {
 	struct sr_thread *t = arg;
-	uint64_t looked = 0, watched = 0;
 
 	while (!t->stop) {
 		uint64_t now = sr_clock_now(&t->clock);
 
 		if (sr_mailbox_has_mail(&t->box))
 			sr_mailbox_run(&t->box);
-		if (t->idle_count && now - looked >= t->event_interval) {
+		if (t->idle_count && now - t->looked >= t->event_interval) {
 			take_events(t);
-			looked = now;
+			t->looked = now;
 		}
-		if (t->watched_idle && now - watched >= t->watch_interval) {
+		if (t->watched_idle && now - t->watched >= t->watch_interval) {
 			take_descriptors(t, 0);
-			watched = now;
+			t->watched = now;
 		}
 		sr_stat_add(&t->stats.loops, 1);
 		if (poll_sources(t, now)) {
 			sr_stat_add(&t->stats.busy_loops, 1);
+			t->idle_since = 0;
 			continue;
 		}
+		if (!t->idle_since)
+			t->idle_since = now;
 		if (t->active_count) {
 			sr_cpu_relax();
 			continue;
 		}
-		take_events(t);
-		if (!t->active_count && !t->stop)
+		/* Without another look: if there is an event, the sleep ends at once. */
+		if (!t->stop)
 			sleep_until_event(t);
 	}
 	return NULL;

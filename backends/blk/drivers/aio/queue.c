@@ -8,6 +8,7 @@
 #include <aio/queue.h>
 
 #include <sys/eventfd.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /* How often a batch that the kernel refuses with "again" is handed over. */
@@ -122,6 +123,12 @@ enum sr_blk_submit sr_aio_submit(void *arg, struct sr_blk_request *req)
 	return SR_BLK_QUEUED;
 }
 
+static void finish(struct sr_aio_queue *queue, struct sr_blk_request *req)
+{
+	io_of(req)->next = queue->finished;
+	queue->finished = req;
+}
+
 /* The kernel refuses the block with `err`: the request's end, or the slow lane's if that can do it.
  */
 static void refused(struct sr_aio_queue *queue, struct iocb *iocb, int err)
@@ -134,8 +141,46 @@ static void refused(struct sr_aio_queue *queue, struct iocb *iocb, int err)
 		return;
 	}
 	req->result = err;
-	io_of(req)->next = queue->failed;
-	queue->failed = req;
+	finish(queue, req);
+}
+
+/* A plain read or write: what the control block says, until nothing is left of it. */
+static void transfer_now(struct sr_aio_queue *queue, struct sr_blk_request *req)
+{
+	struct sr_transfer *transfer = &io_of(req)->transfer;
+	int fd = queue->file->fd;
+	int64_t res;
+
+	do {
+		off_t offset = (off_t)(req->offset + transfer->moved);
+		const struct iovec *iov = req->iov;
+		int count = (int)req->iov_count;
+		struct iovec piece;
+
+		if (sr_transfer_piece(transfer, req, &piece)) {
+			iov = &piece;
+			count = 1;
+		}
+		res = req->op == SR_BLK_READ ? preadv(fd, iov, count, offset)
+					     : pwritev(fd, iov, count, offset);
+		if (res < 0)
+			res = -errno;
+	} while (!sr_transfer_settle(transfer, req, res));
+	finish(queue, req);
+}
+
+/*
+ * One request alone, through the page cache: AIO would do it inside its call as well, and a plain
+ * call needs less around it.
+ */
+static bool is_lone_transfer(const struct sr_aio_queue *queue)
+{
+	const struct sr_blk_request *req;
+
+	if (queue->batch_count != 1 || queue->file->direct)
+		return false;
+	req = queue->batch[0]->data;
+	return req->op == SR_BLK_READ || req->op == SR_BLK_WRITE;
 }
 
 void sr_aio_kick(void *arg)
@@ -143,6 +188,11 @@ void sr_aio_kick(void *arg)
 	struct sr_aio_queue *queue = arg;
 	unsigned at = 0, tries = 0;
 
+	if (is_lone_transfer(queue)) {
+		queue->batch_count = 0;
+		transfer_now(queue, queue->batch[0]->data);
+		return;
+	}
 	while (at < queue->batch_count) {
 		int n =
 		    io_submit(queue->context, (long)(queue->batch_count - at), queue->batch + at);
@@ -210,9 +260,9 @@ unsigned sr_aio_reap(void *arg, struct sr_blk_request **done, unsigned max)
 	unsigned n = 0;
 
 	for (;;) {
-		while (n < max && queue->failed) {
-			done[n++] = queue->failed;
-			queue->failed = io_of(queue->failed)->next;
+		while (n < max && queue->finished) {
+			done[n++] = queue->finished;
+			queue->finished = io_of(queue->finished)->next;
 			queue->inflight--;
 		}
 		n += reap_and_drain(queue, done + n, max - n);

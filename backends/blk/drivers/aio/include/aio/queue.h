@@ -18,7 +18,7 @@ struct sr_aio_io {
 	struct sr_transfer transfer;
 	struct iovec piece; /* what iocb points to when req->iov does not fit */
 	struct sr_slow_job job;
-	struct sr_blk_request *next; /* in sr_aio_queue.failed */
+	struct sr_blk_request *next; /* in sr_aio_queue.finished */
 };
 
 struct sr_aio_queue {
@@ -28,7 +28,7 @@ struct sr_aio_queue {
 	unsigned depth, inflight;
 	int64_t unread; /* requests taken that count in the eventfd, less what was read of it */
 	struct sr_slow_queue slow;
-	struct sr_blk_request *failed; /* the kernel refused it; results set */
+	struct sr_blk_request *finished; /* without the ring; results set */
 	unsigned batch_count;
 	struct iocb *batch[]; /* `depth` of them, for the next kick */
 };
