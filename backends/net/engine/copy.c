@@ -2,7 +2,7 @@
 /* Grant copies, many at once. */
 #include "engine.h"
 
-void sr_copy_flush(struct sr_netq *q)
+void sr_copy_flush(struct sr_netq *q, struct sr_net_direction *d)
 {
 	struct sr_net_copies *c = &q->copies;
 	int rc;
@@ -13,15 +13,17 @@ void sr_copy_flush(struct sr_netq *q)
 	for (unsigned i = 0; i < c->count; i++)
 		if (rc || c->segs[i].status != GNTST_okay)
 			q->failed[c->owner[i]] = true;
+	sr_stat_add(&d->copies, c->count);
 	c->count = 0;
 }
 
-static struct sr_copy_segment *next_segment(struct sr_netq *q, unsigned owner)
+static struct sr_copy_segment *next_segment(struct sr_netq *q, unsigned owner,
+					    struct sr_net_direction *d)
 {
 	struct sr_net_copies *c = &q->copies;
 
 	if (c->count == SR_NET_COPIES)
-		sr_copy_flush(q);
+		sr_copy_flush(q, d);
 	c->owner[c->count] = (uint16_t)owner;
 	return &c->segs[c->count++];
 }
@@ -29,7 +31,7 @@ static struct sr_copy_segment *next_segment(struct sr_netq *q, unsigned owner)
 void sr_copy_in(struct sr_netq *q, unsigned owner, void *to, uint32_t gref, uint16_t offset,
 		uint16_t len)
 {
-	struct sr_copy_segment *s = next_segment(q, owner);
+	struct sr_copy_segment *s = next_segment(q, owner, &q->stats.tx);
 
 	s->source.foreign.ref = gref;
 	s->source.foreign.offset = offset;
@@ -42,7 +44,7 @@ void sr_copy_in(struct sr_netq *q, unsigned owner, void *to, uint32_t gref, uint
 void sr_copy_out(struct sr_netq *q, unsigned owner, uint32_t gref, uint16_t offset,
 		 const void *from, uint16_t len)
 {
-	struct sr_copy_segment *s = next_segment(q, owner);
+	struct sr_copy_segment *s = next_segment(q, owner, &q->stats.rx);
 
 	s->source.virt = (void *)(uintptr_t)from;
 	s->dest.foreign.ref = gref;

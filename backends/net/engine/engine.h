@@ -247,8 +247,8 @@ void sr_copy_in(struct sr_netq *q, unsigned owner, void *to, uint32_t gref, uint
 		uint16_t len);
 void sr_copy_out(struct sr_netq *q, unsigned owner, uint32_t gref, uint16_t offset,
 		 const void *from, uint16_t len);
-/* Does what was listed; failed[owner] where a piece could not be copied. */
-void sr_copy_flush(struct sr_netq *q);
+/* Does what was listed, and counts it; failed[owner] where a piece could not be copied. */
+void sr_copy_flush(struct sr_netq *q, struct sr_net_direction *d);
 
 /* An mbuf of the stash, with nothing in it; NULL: the pool is empty. */
 struct rte_mbuf *sr_netq_mbuf_slow(struct sr_netq *q);

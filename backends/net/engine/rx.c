@@ -188,6 +188,8 @@ static void do_moves(struct sr_netq *q)
 {
 	for (unsigned i = 0; i < q->move_count; i++)
 		memcpy(q->moves[i].to, q->moves[i].from, q->moves[i].len);
+	if (q->move_count)
+		sr_stat_add(&q->stats.rx.mapped, q->move_count);
 	q->move_count = 0;
 }
 
@@ -196,7 +198,6 @@ static void piece(struct sr_netq *q, unsigned slot, const struct sr_gref_place *
 {
 	if (!place) {
 		sr_copy_out(q, slot, gref, (uint16_t)offset, from, (uint16_t)len);
-		sr_stat_add(&q->stats.rx.copies, 1);
 		return;
 	}
 	if (place->flags & SR_NETQ_GREF_READ_ONLY) {
@@ -207,7 +208,6 @@ static void piece(struct sr_netq *q, unsigned slot, const struct sr_gref_place *
 		do_moves(q);
 	sr_ring_prefetch_write(place->page + offset);
 	q->moves[q->move_count++] = (struct sr_rx_move){ place->page + offset, from, len };
-	sr_stat_add(&q->stats.rx.mapped, 1);
 }
 
 /* `len` bytes of the packet into the page of slot `slot` of the batch. */
@@ -354,7 +354,7 @@ static void answer(struct sr_netq *q, const struct batch *b)
 	if (!b->slots)
 		return;
 	do_moves(q);
-	sr_copy_flush(q);
+	sr_copy_flush(q, &q->stats.rx);
 	for (unsigned i = 0; i < b->slots; i++) {
 		struct sr_rx_slot *s = &q->given[i];
 

@@ -11,7 +11,8 @@
 /* The batch that is decoded: how far it got in the queue's arrays. */
 struct batch {
 	unsigned packets, slots, pieces;
-	unsigned left; /* slots that the guest has published and that were not looked at */
+	unsigned mapped; /* pieces of static mappings */
+	unsigned left;   /* slots that the guest has published and that were not looked at */
 };
 
 /* --- decode -------------------------------------------------------------------------------------
@@ -99,6 +100,7 @@ static void add_piece(struct sr_netq *q, struct batch *b, struct sr_tx_packet *p
 	piece->page = NULL;
 	place = sr_grefs_find(&q->grefs, req->gref);
 	if (place) {
+		b->mapped++;
 		piece->page = place->page;
 		sr_ring_prefetch(place->page + req->offset);
 	}
@@ -218,14 +220,9 @@ static void fill(struct sr_netq *q, unsigned i)
 	if (p->status != NETIF_RSP_OKAY || p->multicast)
 		return;
 	tail = p->pkt = sr_netq_mbuf(q);
-	for (unsigned n = 0; tail && n < p->pieces; n++) {
-		const struct sr_tx_piece *piece = &q->pieces[p->piece + n];
-		uint64_t *counter = piece->page ? &q->stats.tx.mapped : &q->stats.tx.copies;
-
-		if (append(q, i, p, &tail, piece))
+	for (unsigned n = 0; tail && n < p->pieces; n++)
+		if (append(q, i, p, &tail, &q->pieces[p->piece + n]))
 			tail = NULL;
-		sr_stat_add(counter, 1);
-	}
 	if (!tail) {
 		/* Not freed yet: a copy into it may be listed. */
 		p->status = NETIF_RSP_DROPPED;
@@ -267,6 +264,10 @@ static struct rte_mbuf *conclude(struct sr_netq *q, unsigned i)
 	if (q->failed[i])
 		fail(p, SR_NET_DROP_GRANT);
 	if (p->status == NETIF_RSP_OKAY) {
+		/* Most packets say nothing of themselves. */
+		if (!(p->flags & (NETTXF_csum_blank | NETTXF_data_validated)) && !p->gso &&
+		    !p->has_hash)
+			return p->pkt;
 		reason = sr_tx_finish(p, p->pkt);
 		if (!reason)
 			return p->pkt;
@@ -328,7 +329,9 @@ static unsigned receive_batch(struct sr_netq *q, struct rte_mbuf **pkts, unsigne
 			break;
 	for (unsigned i = 0; i < b.packets; i++)
 		fill(q, i);
-	sr_copy_flush(q);
+	sr_copy_flush(q, &q->stats.tx);
+	if (b.mapped)
+		sr_stat_add(&q->stats.tx.mapped, b.mapped);
 	for (unsigned i = 0; i < b.packets; i++) {
 		struct rte_mbuf *m = conclude(q, i);
 
