@@ -89,9 +89,9 @@ static int by_age(const void *a, const void *b)
  * Unmaps those not used for longest. It walks the table, but for a sixteenth of it at once.
  * Lookups look at every place within reach, so a hole breaks no chain.
  */
-static void purge(struct sr_persistent *p)
+static void purge(struct sr_persistent *p, unsigned want)
 {
-	unsigned want = p->limit / SR_PURGE_SHARE + 1, n = 0, freed = 0;
+	unsigned n = 0, freed = 0;
 	uint32_t *ages = p->ages, age;
 
 	for (uint32_t i = 0; i <= p->mask; i++)
@@ -109,15 +109,27 @@ static void purge(struct sr_persistent *p)
 	p->purged += freed;
 }
 
+/* Whether there is room for one more, be it in the place of others. */
+static bool make_room(struct sr_persistent *p)
+{
+	unsigned want = p->limit / SR_PURGE_SHARE + 1;
+
+	if (p->count < p->limit)
+		return true;
+	if (p->missed++ < want * SR_PERSISTENT_PACE)
+		return false;
+	p->missed = 0;
+	purge(p, want);
+	return p->count < p->limit;
+}
+
 uint32_t sr_persistent_add(struct sr_persistent *p, uint32_t ref, void **addr)
 {
 	uint32_t home = sr_persistent_home(p, ref), i;
 	void *page;
 	int rc;
 
-	if (p->count >= p->limit)
-		purge(p);
-	if (p->count >= p->limit)
+	if (!make_room(p))
 		return SR_PERSISTENT_NONE;
 	for (unsigned n = 0; n < SR_PERSISTENT_PROBES; n++) {
 		i = (home + n) & p->mask;

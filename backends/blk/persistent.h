@@ -6,8 +6,9 @@
  * The grants of one queue that stay mapped, because the frontend has promised to use them again
  * (feature-persistent). A hash table of fixed size: the guest chooses its keys, so a lookup looks
  * at a bounded number of places, however the guest has chosen. Where a page finds no place, or the
- * limit is reached and all are in use, the caller does without. Where the hypervisor maps no more,
- * what is mapped then becomes the limit. Queues of one guest have a common budget besides.
+ * limit is reached, the caller does without; only now and then those not used for longest make
+ * room, as a page's map has to be worth its cost. Where the hypervisor maps no more, what is mapped
+ * then becomes the limit. Queues of one guest have a common budget besides.
  *
  * Threads: the queue's.
  */
@@ -19,6 +20,12 @@ struct sr_gnttab;
 
 #define SR_PERSISTENT_PROBES 16u
 #define SR_PERSISTENT_NONE   UINT32_MAX
+/*
+ * For each page that makes room for another, so often the caller does without one first. On Xen a
+ * map and its end cost as much as 5 to 11 copies of a page (docs/xen-data-path.md), so a guest that
+ * uses more pages than are kept is served better by copies than by maps that drive each other out.
+ */
+#define SR_PERSISTENT_PACE 32u
 
 /* What several queues may keep between them. */
 struct sr_grant_budget {
@@ -41,6 +48,7 @@ struct sr_persistent {
 	uint16_t *in_use; /* requests that have it in hand */
 	uint32_t *ages;   /* scratch space of a purge */
 	uint32_t tick;    /* goes on with each batch */
+	unsigned missed;  /* pages that found no room since the last purge */
 	uint64_t maps, purged;
 };
 

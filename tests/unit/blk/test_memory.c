@@ -99,7 +99,8 @@ static void test_least_recently_used(void **state)
 			assert_true(mapped[k]);
 		assert_true(mapped[20]);
 	}
-	assert_true(p.purged > 4000);
+	/* Maps take each other's place, but slowly. */
+	assert_in_range(p.purged, 100, 5000 / SR_PERSISTENT_PACE);
 	for (uint32_t i = 0; i < 10; i++)
 		sr_persistent_put(&p, held[i]);
 	sr_persistent_destroy(&p);
@@ -120,7 +121,9 @@ static void test_all_in_use(void **state)
 	place = sr_persistent_get(&p, 3, &addr);
 	sr_persistent_put(&p, place);
 	sr_persistent_put(&p, place);
-	assert_int_not_equal(sr_persistent_get(&p, 100, &addr), SR_PERSISTENT_NONE);
+	for (unsigned i = 0; i < 3 * SR_PERSISTENT_PACE && mapped[3]; i++)
+		place = sr_persistent_get(&p, 100, &addr);
+	assert_int_not_equal(place, SR_PERSISTENT_NONE);
 	assert_false(mapped[3]);
 	for (uint32_t i = 0; i <= p.mask; i++)
 		p.in_use[i] = 0;

@@ -64,11 +64,46 @@ static void no_room_lowers_the_limit(void **state)
 	for (uint32_t ref = 0; ref < 10; ref++)
 		sr_persistent_put(&p, place[ref]);
 	p.tick++;
-	place[0] = sr_persistent_get(&p, 20, &addr);
+	place[0] = SR_PERSISTENT_NONE;
+	for (unsigned i = 0; i < 2 * SR_PERSISTENT_PACE && place[0] == SR_PERSISTENT_NONE; i++)
+		place[0] = sr_persistent_get(&p, 20, &addr);
 	assert_int_not_equal(place[0], SR_PERSISTENT_NONE);
 	assert_ptr_equal(addr, pages[20]);
 	sr_persistent_put(&p, place[0]);
 	assert_true(p.count <= 10);
+	sr_persistent_destroy(&p);
+	assert_int_equal(mapped, 0);
+}
+
+/* What is kept is worth its map: pages that are used in turns don't drive each other out. */
+static void more_pages_than_are_kept(void **state)
+{
+	unsigned kept = 0, rounds = 100;
+	struct sr_persistent p;
+	uint32_t place;
+	void *addr;
+
+	room = 64;
+	assert_int_equal(sr_persistent_init(&p, NULL, 1, 8, NULL), 0);
+	for (uint32_t i = 0; i < rounds * 16; i++) {
+		p.tick++;
+		place = sr_persistent_get(&p, i % 16, &addr);
+		if (place == SR_PERSISTENT_NONE)
+			continue;
+		sr_persistent_put(&p, place);
+		kept++;
+	}
+	assert_in_range(kept, rounds * 7, rounds * 9);
+	assert_in_range(asked, 9, 8 + rounds * 16 / SR_PERSISTENT_PACE);
+	/* Other pages get their turn for all that. */
+	for (uint32_t i = 0; i < 16 * 8 * SR_PERSISTENT_PACE; i++) {
+		p.tick++;
+		place = sr_persistent_get(&p, 32 + i % 8, &addr);
+		if (place != SR_PERSISTENT_NONE)
+			sr_persistent_put(&p, place);
+	}
+	for (uint32_t ref = 32; ref < 40; ref++)
+		assert_int_not_equal(sr_persistent_get(&p, ref, &addr), SR_PERSISTENT_NONE);
 	sr_persistent_destroy(&p);
 	assert_int_equal(mapped, 0);
 }
@@ -129,6 +164,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(no_room_lowers_the_limit, setup),
+		cmocka_unit_test_setup(more_pages_than_are_kept, setup),
 		cmocka_unit_test_setup(no_room_at_all_ends_it, setup),
 		cmocka_unit_test_setup(a_bad_reference_lowers_nothing, setup),
 		cmocka_unit_test_setup(a_budget_is_shared, setup),
