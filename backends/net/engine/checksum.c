@@ -17,6 +17,31 @@ static bool is_ours(const struct rte_mbuf *m)
 	       (m->data_len >= SR_NET_HEADERS || m->data_len == m->pkt_len);
 }
 
+/*
+ * Not rte_raw_cksum_mbuf(): the one of DPDK 22.11 loses carries where a segment begins at an odd
+ * place.
+ */
+uint16_t sr_net_sum(const struct rte_mbuf *pkt, uint32_t at, uint32_t len)
+{
+	uint32_t sum = 0;
+	bool odd = false;
+
+	for (; pkt && at >= pkt->data_len; pkt = pkt->next)
+		at -= pkt->data_len;
+	for (; len && pkt; pkt = pkt->next, at = 0) {
+		uint32_t n;
+		uint16_t part;
+
+		n = pkt->data_len - at < len ? pkt->data_len - at : len;
+		part = rte_raw_cksum(rte_pktmbuf_mtod_offset(pkt, const void *, at), n);
+		sum += odd ? rte_bswap16(part) : part;
+		odd ^= n & 1;
+		len -= n;
+	}
+	sum = (sum & 0xffff) + (sum >> 16);
+	return (uint16_t)((sum & 0xffff) + (sum >> 16));
+}
+
 int sr_net_finish_checksum(struct rte_mbuf **pkt, struct rte_mempool *pool)
 {
 	bool tcp = ((*pkt)->ol_flags & RTE_MBUF_F_TX_L4_MASK) == RTE_MBUF_F_TX_TCP_CKSUM;
@@ -39,9 +64,7 @@ int sr_net_finish_checksum(struct rte_mbuf **pkt, struct rte_mempool *pool)
 	l4 = (unsigned)h.l2_len + h.l3_len;
 	field = rte_pktmbuf_mtod_offset(*pkt, unaligned_uint16_t *, l4 + (tcp ? 16 : 6));
 	/* The field is summed up with the rest: it holds the pseudo-header's part. */
-	if (rte_raw_cksum_mbuf(*pkt, l4, h.l4_size, &sum))
-		return -EBADMSG;
-	sum = (uint16_t)~sum;
+	sum = (uint16_t)~sr_net_sum(*pkt, l4, h.l4_size);
 	/* Of UDP 0 says that there is none. */
 	*field = !sum && !tcp ? 0xffff : sum;
 	(*pkt)->ol_flags &= ~L4_FLAGS;

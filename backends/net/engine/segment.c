@@ -130,8 +130,8 @@ static uint16_t fix_ip(const struct cut *c, uint8_t *ip, unsigned i, unsigned pa
 	return rte_ipv4_phdr_cksum(&v4, 0);
 }
 
-static int fix_headers(const struct cut *c, struct rte_mbuf *m, unsigned i, unsigned payload,
-		       bool last)
+static void fix_headers(const struct cut *c, struct rte_mbuf *m, unsigned i, unsigned payload,
+			bool last)
 {
 	unsigned l4 = (unsigned)c->h.l2_len + c->h.l3_len;
 	uint8_t *tcp = rte_pktmbuf_mtod_offset(m, uint8_t *, l4);
@@ -149,11 +149,8 @@ static int fix_headers(const struct cut *c, struct rte_mbuf *m, unsigned i, unsi
 	if (i)
 		tcp[13] &= (uint8_t)~TCP_CWR;
 	memcpy(tcp + 16, &sum, 2);
-	if (rte_raw_cksum_mbuf(m, l4, c->h.l4_len + payload, &sum))
-		return -EBADMSG;
-	sum = (uint16_t)~sum;
+	sum = (uint16_t)~sr_net_sum(m, l4, c->h.l4_len + payload);
 	memcpy(tcp + 16, &sum, 2);
-	return 0;
 }
 
 static int make(const struct cut *c, unsigned i, unsigned at, unsigned payload, bool last,
@@ -167,12 +164,11 @@ static int make(const struct cut *c, unsigned i, unsigned at, unsigned payload, 
 	memcpy(rte_pktmbuf_append(m, (uint16_t)c->header_len), c->headers, c->header_len);
 	if (payload)
 		rc = append_payload(c, m, c->header_len + at, payload);
-	if (!rc)
-		rc = fix_headers(c, m, i, payload, last);
 	if (rc) {
 		rte_pktmbuf_free(m);
 		return rc;
 	}
+	fix_headers(c, m, i, payload, last);
 	m->port = c->pkt->port;
 	m->hash = c->pkt->hash;
 	m->ol_flags = (c->pkt->ol_flags & RTE_MBUF_F_RX_RSS_HASH) | RTE_MBUF_F_RX_L4_CKSUM_GOOD;

@@ -7,6 +7,8 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include <rte_ip.h>
+
 static uint8_t frame[66000];
 
 static int parse(size_t len, struct sr_net_headers *h)
@@ -268,6 +270,34 @@ static void segmentation_sizes_and_lies(void **state)
 	}
 }
 
+/* Segments of every length, odd ones too, all ones: what loses a carry somewhere. */
+static void sums_over_odd_segments(void **state)
+{
+	const struct rig_spec s = { .payload = 3000 };
+	unsigned len = rig_build(frame, &s);
+
+	memset(frame + 54, 0xff, 3000);
+	for (size_t segment = 255; segment < 600; segment += 17) {
+		struct rte_mbuf *m = rig_packet(frame, len, segment);
+		uint8_t copy[4096];
+
+		m->ol_flags = RTE_MBUF_F_TX_IPV4 | RTE_MBUF_F_TX_TCP_CKSUM;
+		assert_int_equal(sr_net_finish_checksum(&m, rig.pool), 0);
+		assert_true(rig_checksum_good(rte_pktmbuf_read(m, 0, len, copy), len));
+		rte_pktmbuf_free(m);
+	}
+	/* And an end in the middle of a segment, a start beyond the first. */
+	{
+		struct rte_mbuf *m = rig_packet(frame, 200, 33);
+
+		assert_int_equal(sr_net_sum(m, 60, 101), rte_raw_cksum(frame + 60, 101));
+		assert_int_equal(sr_net_sum(m, 61, 138), rte_raw_cksum(frame + 61, 138));
+		assert_int_equal(sr_net_sum(m, 199, 0), 0);
+		assert_int_equal(sr_net_sum(m, 500, 10), 0);
+		rte_pktmbuf_free(m);
+	}
+}
+
 static void no_checksum_where_the_flags_lie(void **state)
 {
 	const struct rig_spec s = { .payload = 100, .udp = true };
@@ -291,6 +321,7 @@ int main(void)
 		RIG_TEST(blank_in_nonsense),
 		RIG_TEST(segmentation_is_described),
 		RIG_TEST(segmentation_sizes_and_lies),
+		RIG_TEST(sums_over_odd_segments),
 		RIG_TEST(no_checksum_where_the_flags_lie),
 	};
 

@@ -40,6 +40,10 @@ int sr_net_parse(const uint8_t *p, size_t size, size_t len, struct sr_net_header
 /* The same of a packet in any number of segments. */
 int sr_net_parse_packet(const struct rte_mbuf *pkt, struct sr_net_headers *h);
 
+/* The sum, in the way of IP's checksums and not inverted, of `len` bytes from `at`, as far as any.
+ */
+uint16_t sr_net_sum(const struct rte_mbuf *pkt, uint32_t at, uint32_t len);
+
 /*
  * Fills in the blank checksum of *pkt and takes the request for it away. A packet that others hold
  * too is replaced by a copy of `pool`'s (which may be the packet's own). 0; -ENOMEM: no copy could
