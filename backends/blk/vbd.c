@@ -37,10 +37,12 @@ static void take_refresh(struct sr_vbd *v)
 	char *value;
 	int rc;
 
-	v->refresh_wanted = false;
 	/* Our removal makes the watch fire again. */
-	if (sr_xs_get(v->dev.xs, XBT_NULL, v->dev.path, "refresh", &value))
+	v->refresh_wanted = false;
+	if (sr_device_get(&v->dev, "refresh", &value)) {
+		v->refresh_wanted = v->dev.trouble != 0;
 		return;
+	}
 	free(value);
 	sr_xs_remove(v->dev.xs, XBT_NULL, v->dev.path, "refresh");
 	rc = sr_vbd_refresh(v);
@@ -69,9 +71,11 @@ static void look_at_params(struct sr_vbd *v)
 
 static void swap_medium(struct sr_vbd *v)
 {
+	sr_vbd_read_nodes(&v->dev);
+	if (v->dev.trouble)
+		return;
 	v->swap = false;
 	sr_vbd_close_disk(&v->dev);
-	sr_vbd_read_nodes(&v->dev);
 	if (sr_vbd_open_disk(&v->dev)) {
 		sr_log(&v->dev.log, SR_LOG_ERROR, "%s; the drive stays empty", v->dev.error);
 		v->params[0] = 0;

@@ -316,8 +316,8 @@ int sr_vbd_connect(struct sr_device *dev)
 	rc = sr_blk_negotiate(&v->offer, sr_device_front_node, &nodes, &v->conn, v->dev.error,
 			      sizeof(v->dev.error));
 	free(nodes.value);
-	if (rc)
-		return rc;
+	if (dev->trouble || rc)
+		return dev->trouble ? dev->trouble : rc;
 	rc = new_record(v);
 	if (rc) {
 		snprintf(v->dev.error, sizeof(v->dev.error), "can't keep a record for recovery: %s",

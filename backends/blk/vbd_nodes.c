@@ -14,7 +14,7 @@ int sr_vbd_read_params(struct sr_vbd *v, char **params)
 	/* For a qdisk libxl puts before the path how QEMU is to read it: a raw image is "aio". */
 	static const char *const formats[] = { "aio:", "raw:" };
 	char *text;
-	int rc = sr_xs_get(v->dev.xs, XBT_NULL, v->dev.path, "params", &text);
+	int rc = sr_device_get(&v->dev, "params", &text);
 
 	if (rc)
 		return rc;
@@ -33,7 +33,6 @@ int sr_vbd_read_params(struct sr_vbd *v, char **params)
 int sr_vbd_read_nodes(struct sr_device *dev)
 {
 	struct sr_vbd *v = sr_vbd_of(dev);
-	struct xs_handle *xs = dev->xs;
 	char *mode, *type, *params, *vdev;
 	uint64_t unit;
 	int rc;
@@ -43,7 +42,7 @@ int sr_vbd_read_nodes(struct sr_device *dev)
 		v->guest = sr_guest_get(v->bb, dev->domid);
 	if (!v->guest)
 		return -ENOMEM;
-	rc = sr_xs_get(xs, XBT_NULL, dev->path, "mode", &mode);
+	rc = sr_device_get(dev, "mode", &mode);
 	if (rc)
 		return rc;
 	v->read_only = !strchr(mode, 'w');
@@ -56,19 +55,18 @@ int sr_vbd_read_nodes(struct sr_device *dev)
 	free(v->params);
 	v->params = params;
 	v->cdrom = false;
-	if (!sr_xs_get(xs, XBT_NULL, dev->path, "device-type", &type)) {
+	if (!sr_device_get(dev, "device-type", &type)) {
 		v->cdrom = !strcmp(type, "cdrom");
 		free(type);
 	}
-	if (!sr_xs_get(xs, XBT_NULL, dev->path, "dev", &vdev)) {
+	if (!sr_device_get(dev, "dev", &vdev)) {
 		snprintf(v->vdev, sizeof(v->vdev), "%s", vdev);
 		free(vdev);
 	}
 	v->removable = sr_device_flag(dev, "removable", false);
 	v->discard_enable = sr_device_flag(dev, "discard-enable", true);
-	v->big_sectors =
-	    !sr_xs_get_u64(xs, XBT_NULL, dev->path, "sector-size-logical", 4096, &unit) &&
-	    unit == 4096;
+	rc = sr_xs_get_u64(dev->xs, XBT_NULL, dev->path, "sector-size-logical", 4096, &unit);
+	v->big_sectors = !sr_device_note(dev, rc) && unit == 4096;
 	return 0;
 }
 

@@ -15,6 +15,9 @@
 
 /* A guest that is asked to close gets so long, see SR_BACKEND_CLOSE. */
 #define SR_CLOSE_MS 2000
+/* Between two tries of what xenstore refused. */
+#define SR_BACKOFF_FIRST_MS 20u
+#define SR_BACKOFF_MAX_MS   5000u
 
 /* --- for classes --------------------------------------------------------------------------------
  */
@@ -67,7 +70,7 @@ struct sr_device *sr_backend_next(const struct sr_backend *b, const struct sr_de
 /* --- stopping -----------------------------------------------------------------------------------
  */
 
-static int64_t now_ms(void)
+int64_t sr_now_ms(void)
 {
 	struct timespec ts;
 
@@ -109,7 +112,7 @@ static void begin_stop(struct sr_backend *b)
 	}
 	sr_log(&b->log, SR_LOG_INFO, "stopping: closing all devices");
 	b->closing = true;
-	b->close_deadline = now_ms() + SR_CLOSE_MS;
+	b->close_deadline = sr_now_ms() + SR_CLOSE_MS;
 	for (struct sr_device *dev = b->devices; dev; dev = dev->next)
 		sr_device_ask_to_close(dev);
 }
@@ -128,46 +131,51 @@ void sr_backend_stop(struct sr_backend *b, enum sr_backend_stop how)
 
 static void update_dirty(struct sr_backend *b)
 {
+	int64_t now = sr_now_ms();
 	struct sr_device *dev, *next;
 
 	for (dev = b->devices; dev; dev = next) {
 		next = dev->next;
-		if (dev->dirty)
+		if (dev->dirty || (dev->retry_at && dev->retry_at <= now))
 			sr_device_update(dev);
 	}
+}
+
+unsigned sr_backoff_ms(unsigned ms)
+{
+	if (!ms)
+		return SR_BACKOFF_FIRST_MS;
+	return ms < SR_BACKOFF_MAX_MS / 2 ? ms * 2 : SR_BACKOFF_MAX_MS;
+}
+
+static bool close_is_due(const struct sr_backend *b)
+{
+	return b->closing && !b->stopping &&
+	       (!count_attached(b) || b->close_deadline <= sr_now_ms());
+}
+
+static void sooner(int64_t *when, int64_t other)
+{
+	if (other && other < *when)
+		*when = other;
 }
 
 /* How long to wait for anything, in milliseconds. */
 static int work_timeout(const struct sr_backend *b)
 {
-	int64_t now = now_ms();
+	int64_t when = INT64_MAX, left;
 
-	if (!b->closing || b->stopping)
+	if (b->stopping)
 		return -1;
-	return now < b->close_deadline ? (int)(b->close_deadline - now) : 0;
-}
-
-static int wait_and_work(struct sr_backend *b)
-{
-	struct pollfd fds[3] = {
-		{ .fd = xs_fileno(b->xs), .events = POLLIN },
-		{ .fd = b->box.fd, .events = POLLIN },
-		{ .fd = b->stopping ? -1 : b->stop_fd, .events = POLLIN },
-	};
-
-	if (poll(fds, 3, work_timeout(b)) < 0)
-		return errno == EINTR ? 0 : -errno;
-	pthread_mutex_lock(&b->lock);
-	if (fds[2].revents)
-		begin_stop(b);
-	if (fds[0].revents)
-		sr_backend_take_events(b);
-	sr_mailbox_run(&b->box);
-	update_dirty(b);
-	if (b->closing && !b->stopping && (!count_attached(b) || !work_timeout(b)))
-		detach_all(b);
-	pthread_mutex_unlock(&b->lock);
-	return 0;
+	if (b->closing)
+		sooner(&when, b->close_deadline);
+	sooner(&when, b->scan_at);
+	for (const struct sr_device *dev = b->devices; dev; dev = dev->next)
+		sooner(&when, dev->retry_at);
+	if (when == INT64_MAX)
+		return -1;
+	left = when - sr_now_ms();
+	return left > 0 ? (int)left : 0;
 }
 
 static bool is_name_of(const char *name, const struct sr_backend_type *type)
@@ -192,14 +200,48 @@ static void drop_if_stale(void *ctx, const char *name)
 	sr_keep_drop(b->keep, name);
 }
 
+static void scan_all(struct sr_backend *b)
+{
+	b->scan_at = 0;
+	for (unsigned i = 0; i < b->type_count; i++)
+		sr_backend_scan(b, &b->types[i]);
+	if (b->scan_at)
+		return;
+	b->scan_ms = 0;
+	/* Records of devices that went while nobody looked. */
+	sr_keep_each(b->keep, drop_if_stale, b);
+}
+
+static int wait_and_work(struct sr_backend *b)
+{
+	struct pollfd fds[3] = {
+		{ .fd = xs_fileno(b->xs), .events = POLLIN },
+		{ .fd = b->box.fd, .events = POLLIN },
+		{ .fd = b->stopping ? -1 : b->stop_fd, .events = POLLIN },
+	};
+
+	if (poll(fds, 3, work_timeout(b)) < 0)
+		return errno == EINTR ? 0 : -errno;
+	pthread_mutex_lock(&b->lock);
+	if (fds[2].revents)
+		begin_stop(b);
+	if (fds[0].revents)
+		sr_backend_take_events(b);
+	sr_mailbox_run(&b->box);
+	if (b->scan_at && b->scan_at <= sr_now_ms())
+		scan_all(b);
+	update_dirty(b);
+	if (close_is_due(b))
+		detach_all(b);
+	pthread_mutex_unlock(&b->lock);
+	return 0;
+}
+
 /* What was there before us. */
 static void look_around(struct sr_backend *b)
 {
 	pthread_mutex_lock(&b->lock);
-	for (unsigned i = 0; i < b->type_count; i++)
-		sr_backend_scan(b, &b->types[i]);
-	/* Records of devices that went while nobody looked. */
-	sr_keep_each(b->keep, drop_if_stale, b);
+	scan_all(b);
 	update_dirty(b);
 	pthread_mutex_unlock(&b->lock);
 }

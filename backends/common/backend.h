@@ -53,11 +53,21 @@ struct sr_backend {
 	bool stopping;
 	bool closing;           /* the guests have been asked to, until close_deadline */
 	int64_t close_deadline; /* ms of CLOCK_MONOTONIC */
+	/* Some device could not be read: all directories are, at that time; 0: all is well. */
+	int64_t scan_at;
+	unsigned scan_ms; /* how long we waited last */
 
 	pthread_mutex_t lock;
 	struct sr_device *devices;
 	struct sr_device *by_id[SR_BACKEND_BUCKETS], *by_front[SR_BACKEND_BUCKETS];
 };
+
+/* --- backend.c ----------------------------------------------------------------------------------
+ */
+
+int64_t sr_now_ms(void);
+/* How long to wait after having waited so long, 0 at first, for a store that fails us. */
+unsigned sr_backoff_ms(unsigned ms);
 
 /* --- device.c -----------------------------------------------------------------------------------
  */
@@ -84,7 +94,14 @@ uint32_t sr_hash_path(const char *path);
 
 /* Whether xl runs our script for the device. */
 bool sr_device_runs_our_script(struct sr_device *dev);
-/* What is offered, and the state, in one transaction. */
+/* Looks at it again, later each time. */
+void sr_device_try_later(struct sr_device *dev);
+/* Does rc say something of xenstore, and nothing of the node that was asked for? */
+bool sr_is_store_trouble(int rc);
+/* Tries again to write what could not be written. */
+int sr_device_say_again(struct sr_device *dev);
+/* Each of these is tried again later where xenstore fails. What is offered, and the state, in one
+ * transaction. */
 int sr_device_publish_offer(struct sr_device *dev);
 int sr_device_publish_state(struct sr_device *dev);
 /* hotplug-status and hotplug-error, with the state. */
@@ -96,7 +113,7 @@ void sr_device_remove_directory(struct sr_device *dev);
  */
 
 int sr_backend_watch_types(struct sr_backend *b);
-/* Makes every device of a backend directory, and has all looked at. */
+/* Makes every device of a backend directory, and has all looked at; again later, if it can't. */
 void sr_backend_scan(struct sr_backend *b, const struct sr_backend_type *type);
 /* Takes what the store has to tell: devices are made, or marked dirty. */
 void sr_backend_take_events(struct sr_backend *b);

@@ -103,9 +103,13 @@ static int read_front(struct sr_device *dev)
 
 static int read_nodes(struct sr_device *dev)
 {
+	int rc;
+
+	dev->trouble = 0;
 	dev->online = sr_device_flag(dev, "online", true);
 	dev->scripted = sr_device_runs_our_script(dev);
-	return dev->class->read_nodes(dev);
+	rc = dev->class->read_nodes(dev);
+	return dev->trouble ? dev->trouble : rc;
 }
 
 static int make(struct sr_backend *b, const struct sr_backend_type *type, uint16_t domid,
@@ -196,7 +200,7 @@ static int read_own_state(struct sr_device *dev, unsigned *state)
 
 	if (!rc)
 		*state = (unsigned)value;
-	return rc;
+	return sr_device_note(dev, rc);
 }
 
 static enum sr_xenbus_event read_front_event(struct sr_device *dev)
@@ -204,7 +208,7 @@ static enum sr_xenbus_event read_front_event(struct sr_device *dev)
 	enum sr_xenbus_event event = SR_XB_FRONT_GONE;
 	char *text;
 
-	if (!sr_xs_get(dev->xs, XBT_NULL, dev->front, "state", &text)) {
+	if (!sr_device_note(dev, sr_xs_get(dev->xs, XBT_NULL, dev->front, "state", &text))) {
 		event = sr_xenbus_front_event(text);
 		free(text);
 	}
@@ -222,17 +226,20 @@ static bool has_rival(struct sr_device *dev)
 					dev->error, sizeof(dev->error));
 }
 
-/* What there is to react to, the most pressing first. -ENOENT: our directory is gone. */
+/*
+ * What there is to react to, the most pressing first. -ENOENT: our directory is gone; dev->trouble:
+ * nobody can say.
+ */
 static int look(struct sr_device *dev, enum sr_xenbus_event *event)
 {
-	uint64_t online;
 	unsigned own;
-	int rc = read_own_state(dev, &own);
+	int rc;
 
+	dev->trouble = 0;
+	rc = read_own_state(dev, &own);
 	if (rc)
 		return rc;
-	dev->online =
-	    sr_xs_get_u64(dev->xs, XBT_NULL, dev->path, "online", 1, &online) || online != 0;
+	dev->online = sr_device_flag(dev, "online", true);
 	if (dev->foreign && (own == XenbusStateInitialising || own == XenbusStateClosed) &&
 	    !has_rival(dev)) {
 		dev->foreign = false;
@@ -244,18 +251,24 @@ static int look(struct sr_device *dev, enum sr_xenbus_event *event)
 		*event = SR_XB_TOOLSTACK_CLOSING;
 	else
 		*event = read_front_event(dev);
-	return 0;
+	return dev->trouble;
 }
 
 /* --- acting -------------------------------------------------------------------------------------
  */
 
-/* `fresh`: the toolstack has just made the device, and waits for us. */
-static bool open_and_offer(struct sr_device *dev, bool fresh)
+/* `before`: the state that it comes from. */
+static bool open_and_offer(struct sr_device *dev, enum xenbus_state before)
 {
+	/* The toolstack has just made the device, and waits for us. */
+	bool fresh = before == XenbusStateInitialising;
 	int rc;
 
 	read_nodes(dev);
+	if (dev->trouble) {
+		dev->state = before;
+		return false;
+	}
 	rc = dev->class->open(dev);
 	if (!rc) {
 		sr_device_report(dev, "what is offered", sr_device_publish_offer(dev));
@@ -273,6 +286,10 @@ static bool open_and_offer(struct sr_device *dev, bool fresh)
 static bool connect_and_publish(struct sr_device *dev)
 {
 	if (dev->class->connect(dev)) {
+		if (dev->trouble) {
+			dev->state = XenbusStateInitWait;
+			return false;
+		}
 		/* The queues that were attached are let go of first; then it counts as failed. */
 		dev->state = XenbusStateInitWait;
 		dev->failed = true;
@@ -295,22 +312,23 @@ static void write_state(struct sr_device *dev, enum sr_xenbus_event event)
 /* True: look again at once. */
 static bool apply(struct sr_device *dev, enum sr_xenbus_event event, struct sr_xenbus_step step)
 {
-	bool fresh = dev->state == XenbusStateInitialising;
+	enum xenbus_state before = dev->state;
 
 	if (step.actions & SR_XB_DETACH) {
 		/* A frontend that takes its leave may still wait for answers. */
 		sr_device_detach(dev, event == SR_XB_FRONT_CLOSING);
 		return false;
 	}
-	if (step.actions & SR_XB_RECONFIGURE && dev->class->reconfigure(dev)) {
-		dev->failed = true;
-		return true;
+	if (step.actions & SR_XB_RECONFIGURE) {
+		dev->failed = dev->class->reconfigure(dev) != 0 && !dev->trouble;
+		if (dev->failed || dev->trouble)
+			return dev->failed;
 	}
 	dev->state = step.state;
 	if (event == SR_XB_FAILED)
 		dev->failed = false;
-	if (step.actions & SR_XB_OPEN && !open_and_offer(dev, fresh)) {
-		if (!dev->online)
+	if (step.actions & SR_XB_OPEN && !open_and_offer(dev, before)) {
+		if (!dev->online && !dev->trouble)
 			sr_device_remove_directory(dev);
 		return false;
 	}
@@ -373,35 +391,65 @@ void sr_device_fail(struct sr_device *dev)
 /* --- the whole ----------------------------------------------------------------------------------
  */
 
+/* Before it does what is new, it says what it could not say. */
+static bool has_said_all(struct sr_device *dev, enum sr_xenbus_event event)
+{
+	/* What it was is over where the toolstack wants the device. */
+	if (dev->unsaid && event != SR_XB_TOOLSTACK_CLOSING)
+		sr_device_say_again(dev);
+	return !dev->trouble;
+}
+
+/* True: look again at once. Else it may have been freed. */
+static bool look_and_act(struct sr_device *dev)
+{
+	enum sr_xenbus_event event;
+	bool again;
+	int rc = look(dev, &event);
+
+	if (rc == -ENOENT) {
+		vanish(dev);
+		return false;
+	}
+	if (dev->trouble || (!rc && !dev->foreign && !has_said_all(dev, event))) {
+		sr_device_try_later(dev);
+		return false;
+	}
+	if (rc || dev->foreign)
+		return false;
+	/* The guest took for an offer what was meant for the toolstack. */
+	if (dev->refused && dev->state == XenbusStateInitWait && event == SR_XB_FRONT_READY)
+		event = SR_XB_FAILED;
+	if (event != SR_XB_FRONT_INITIALISING)
+		dev->refused = false;
+	else if (dev->refused)
+		return false;
+	again =
+	    apply(dev, event, sr_xenbus_step(dev->state, event, dev->attached != 0, dev->online));
+	if (dev->trouble)
+		sr_device_try_later(dev);
+	else
+		dev->retry_ms = 0;
+	return again && !dev->trouble;
+}
+
 void sr_device_update(struct sr_device *dev)
 {
 	dev->dirty = false;
+	dev->retry_at = 0;
 	/* A frontend that has closed because we are about to go is not to be connected again. */
 	if (dev->backend->stopping || dev->detaching || (dev->backend->closing && !dev->attached))
 		return;
+	dev->trouble = 0;
 	if (dev->class->prepare)
 		dev->class->prepare(dev);
-	for (unsigned i = 0; i < SR_STEPS && !dev->detaching; i++) {
-		enum sr_xenbus_event event;
-		int rc = look(dev, &event);
-
-		if (rc == -ENOENT) {
-			vanish(dev);
-			return;
-		}
-		if (rc || dev->foreign)
-			return;
-		/* The guest took for an offer what was meant for the toolstack. */
-		if (dev->refused && dev->state == XenbusStateInitWait && event == SR_XB_FRONT_READY)
-			event = SR_XB_FAILED;
-		if (event != SR_XB_FRONT_INITIALISING)
-			dev->refused = false;
-		else if (dev->refused)
-			return;
-		if (!apply(dev, event,
-			   sr_xenbus_step(dev->state, event, dev->attached != 0, dev->online)))
-			return;
+	if (dev->trouble) {
+		sr_device_try_later(dev);
+		return;
 	}
+	for (unsigned i = 0; i < SR_STEPS && !dev->detaching; i++)
+		if (!look_and_act(dev))
+			return;
 }
 
 /* Goes on with the connection of a process that is gone. */
@@ -419,11 +467,9 @@ static void take_over(struct sr_device *dev, unsigned own)
 	dev->class->log_connected(dev);
 }
 
-/* What its nodes say of an earlier life. */
-static void begin(struct sr_device *dev, unsigned own)
+/* What its nodes say of an earlier life: our state, the frontend's. */
+static void begin(struct sr_device *dev, unsigned own, enum sr_xenbus_event front)
 {
-	enum sr_xenbus_event front = read_front_event(dev);
-
 	dev->state = XenbusStateInitialising;
 	if (has_rival(dev)) {
 		dev->foreign = true;
@@ -452,6 +498,7 @@ static void begin(struct sr_device *dev, unsigned own)
 int sr_device_new(struct sr_backend *b, const struct sr_backend_type *type, uint16_t domid,
 		  uint32_t devid)
 {
+	enum sr_xenbus_event front = SR_XB_FRONT_GONE;
 	struct sr_device *dev;
 	unsigned own;
 	int rc = make(b, type, domid, devid, &dev);
@@ -460,12 +507,15 @@ int sr_device_new(struct sr_backend *b, const struct sr_backend_type *type, uint
 		return rc;
 	insert(dev);
 	rc = read_own_state(dev, &own);
-	if (rc) {
+	if (!rc)
+		front = read_front_event(dev);
+	if (rc || dev->trouble) {
+		rc = rc ? rc : dev->trouble;
 		sr_device_free(dev);
 		return rc;
 	}
 	sr_backend_watch_front(dev);
-	begin(dev, own);
+	begin(dev, own, front);
 	dev->dirty = true;
 	return 0;
 }

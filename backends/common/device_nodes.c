@@ -6,11 +6,57 @@
 
 #include "backend.h"
 
+/* --- a store that fails -------------------------------------------------------------------------
+ */
+
+bool sr_is_store_trouble(int rc)
+{
+	switch (rc) {
+	case 0:
+	case -ENOENT:
+	case -EINVAL:
+	case -EACCES:
+	case -EPERM:
+	case -ENAMETOOLONG:
+		return false;
+	default:
+		return true;
+	}
+}
+
+int sr_device_note(struct sr_device *dev, int rc)
+{
+	if (sr_is_store_trouble(rc))
+		dev->trouble = rc;
+	return rc;
+}
+
+void sr_device_try_later(struct sr_device *dev)
+{
+	if (dev->retry_at)
+		return;
+	/* Once for a time of trouble, which a guest may be the cause of. */
+	if (!dev->retry_ms)
+		sr_log_guest(&dev->log, SR_LOG_WARNING, "xenstore fails, trying again: %s",
+			     strerror(-dev->trouble));
+	dev->retry_ms = sr_backoff_ms(dev->retry_ms);
+	dev->retry_at = sr_now_ms() + dev->retry_ms;
+}
+
+/* --- reading ------------------------------------------------------------------------------------
+ */
+
+int sr_device_get(struct sr_device *dev, const char *key, char **value)
+{
+	return sr_device_note(dev, sr_xs_get(dev->xs, XBT_NULL, dev->path, key, value));
+}
+
 bool sr_device_flag(struct sr_device *dev, const char *key, bool fallback)
 {
 	uint64_t value;
+	int rc = sr_xs_get_u64(dev->xs, XBT_NULL, dev->path, key, 1, &value);
 
-	return sr_xs_get_u64(dev->xs, XBT_NULL, dev->path, key, 1, &value) ? fallback : value != 0;
+	return sr_device_note(dev, rc) ? fallback : value != 0;
 }
 
 /* Another script, Xen's own for one, does not look at hotplug-status, and in a driver domain none
@@ -21,7 +67,7 @@ bool sr_device_runs_our_script(struct sr_device *dev)
 	bool ours;
 
 	if (!dev->class->script || sr_backend_removes(dev->backend) ||
-	    sr_xs_get(dev->xs, XBT_NULL, dev->path, "script", &script))
+	    sr_device_get(dev, "script", &script))
 		return false;
 	name = strrchr(script, '/');
 	ours = !strcmp(name ? name + 1 : script, dev->class->script);
@@ -35,10 +81,14 @@ const char *sr_device_front_node(void *ctx, const char *key)
 
 	free(front->value);
 	front->value = NULL;
-	if (sr_xs_get(front->dev->xs, XBT_NULL, front->dev->front, key, &front->value))
+	if (sr_device_note(front->dev, sr_xs_get(front->dev->xs, XBT_NULL, front->dev->front, key,
+						 &front->value)))
 		return NULL;
 	return front->value;
 }
+
+/* --- writing ------------------------------------------------------------------------------------
+ */
 
 int sr_device_put(struct sr_device *dev, struct xs_handle *xs, xs_transaction_t t,
 		  const struct sr_device_node *nodes, size_t count)
@@ -74,6 +124,23 @@ static int put_state(struct sr_device *dev, struct xs_handle *xs, xs_transaction
 	return sr_xs_put(xs, t, dev->path, "state", "%u", (unsigned)dev->state);
 }
 
+/* The latest word replaces what could not be said before it. */
+static int publish(struct sr_device *dev,
+		   int (*put)(struct xs_handle *xs, xs_transaction_t t, void *dev))
+{
+	int rc = sr_device_note(dev, sr_xs_transact(dev->xs, put, dev));
+
+	dev->unsaid = sr_is_store_trouble(rc) ? put : NULL;
+	if (dev->unsaid)
+		sr_device_try_later(dev);
+	return rc;
+}
+
+int sr_device_say_again(struct sr_device *dev)
+{
+	return publish(dev, dev->unsaid);
+}
+
 static int put_offer(struct xs_handle *xs, xs_transaction_t t, void *arg)
 {
 	struct sr_device *dev = arg;
@@ -88,7 +155,7 @@ static int put_offer(struct xs_handle *xs, xs_transaction_t t, void *arg)
 
 int sr_device_publish_offer(struct sr_device *dev)
 {
-	return sr_xs_transact(dev->xs, put_offer, dev);
+	return publish(dev, put_offer);
 }
 
 static int put_connected(struct xs_handle *xs, xs_transaction_t t, void *arg)
@@ -101,7 +168,7 @@ static int put_connected(struct xs_handle *xs, xs_transaction_t t, void *arg)
 
 int sr_device_publish_connected(struct sr_device *dev)
 {
-	return sr_xs_transact(dev->xs, put_connected, dev);
+	return publish(dev, put_connected);
 }
 
 static int put_state_alone(struct xs_handle *xs, xs_transaction_t t, void *arg)
@@ -111,7 +178,7 @@ static int put_state_alone(struct xs_handle *xs, xs_transaction_t t, void *arg)
 
 int sr_device_publish_state(struct sr_device *dev)
 {
-	return sr_xs_transact(dev->xs, put_state_alone, dev);
+	return publish(dev, put_state_alone);
 }
 
 static int put_error(struct xs_handle *xs, xs_transaction_t t, void *arg)
@@ -126,12 +193,23 @@ static int put_error(struct xs_handle *xs, xs_transaction_t t, void *arg)
 
 int sr_device_publish_error(struct sr_device *dev)
 {
-	return sr_xs_transact(dev->xs, put_error, dev);
+	return publish(dev, put_error);
+}
+
+/* Unless the toolstack has made it anew since we were to. */
+static int put_removal(struct xs_handle *xs, xs_transaction_t t, void *arg)
+{
+	struct sr_device *dev = arg;
+	uint64_t online;
+	int rc = sr_xs_get_u64(xs, t, dev->path, "online", 1, &online);
+
+	if (sr_is_store_trouble(rc))
+		return rc;
+	return rc || !online ? sr_xs_remove(xs, t, dev->path, "") : 0;
 }
 
 void sr_device_remove_directory(struct sr_device *dev)
 {
 	if (sr_backend_removes(dev->backend))
-		sr_device_report(dev, "the removal",
-				 sr_xs_remove(dev->xs, XBT_NULL, dev->path, ""));
+		sr_device_report(dev, "the removal", publish(dev, put_removal));
 }

@@ -57,13 +57,38 @@ static bool is_one_of(const char *key, const char *const *keys)
 	return false;
 }
 
+static void scan_later(struct sr_backend *b, int rc)
+{
+	if (b->scan_at)
+		return;
+	if (!b->scan_ms)
+		sr_log(&b->log, SR_LOG_WARNING,
+		       "can't read what devices there are, trying again: %s", strerror(-rc));
+	b->scan_ms = sr_backoff_ms(b->scan_ms);
+	b->scan_at = sr_now_ms() + b->scan_ms;
+}
+
+/* Those below a directory; NULL: none, or nobody can say now. The caller frees them. */
+static char **list(struct sr_backend *b, const char *path, unsigned *count)
+{
+	char **names = xs_directory(b->xs, XBT_NULL, path, count);
+
+	if (!names)
+		*count = 0;
+	if (!names && sr_is_store_trouble(-errno))
+		scan_later(b, -errno);
+	return names;
+}
+
 static void make_device(struct sr_backend *b, const struct sr_backend_type *type, uint16_t domid,
 			uint32_t devid)
 {
 	int rc = sr_device_new(b, type, domid, devid);
 
+	if (sr_is_store_trouble(rc))
+		scan_later(b, rc);
 	/* Not complete yet: there will be another event. */
-	if (rc && rc != -ENOENT)
+	else if (rc && rc != -ENOENT)
 		sr_log(&b->log, SR_LOG_ERROR, "%s-%u-%u: can't read its nodes: %s", type->name,
 		       domid, devid, strerror(-rc));
 }
@@ -71,7 +96,7 @@ static void make_device(struct sr_backend *b, const struct sr_backend_type *type
 void sr_backend_scan(struct sr_backend *b, const struct sr_backend_type *type)
 {
 	unsigned domains = 0, devices;
-	char **domain = xs_directory(b->xs, XBT_NULL, type->dir, &domains), path[128];
+	char **domain = list(b, type->dir, &domains), path[128];
 
 	for (unsigned i = 0; i < domains; i++) {
 		uint64_t domid, devid;
@@ -80,8 +105,8 @@ void sr_backend_scan(struct sr_backend *b, const struct sr_backend_type *type)
 		if (sr_parse_u64(domain[i], UINT16_MAX, &domid))
 			continue;
 		snprintf(path, sizeof(path), "%s/%s", type->dir, domain[i]);
-		device = xs_directory(b->xs, XBT_NULL, path, &devices);
-		for (unsigned k = 0; device && k < devices; k++)
+		device = list(b, path, &devices);
+		for (unsigned k = 0; k < devices; k++)
 			if (!sr_parse_u64(device[k], UINT32_MAX, &devid) &&
 			    !find_device(b, type->name, (uint16_t)domid, (uint32_t)devid))
 				make_device(b, type, (uint16_t)domid, (uint32_t)devid);

@@ -76,6 +76,8 @@ static void look_at_headroom(struct sr_vif *v)
 
 	sr_vif_read_headroom(sr_device_front_node, &nodes, &headroom, line, sizeof(line));
 	free(nodes.value);
+	if (v->dev.trouble)
+		return;
 	if (line[0])
 		sr_log_guest(&v->dev.log, SR_LOG_WARNING, "%s", line);
 	if (headroom == v->conn.headroom || sr_netif_set_headroom(v->netif, headroom))

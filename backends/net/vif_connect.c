@@ -393,8 +393,8 @@ int sr_vif_connect(struct sr_device *dev)
 				  dev->error, sizeof(dev->error));
 
 	free(nodes.value);
-	if (rc)
-		return rc;
+	if (dev->trouble || rc)
+		return dev->trouble ? dev->trouble : rc;
 	if (dev->error[0])
 		sr_log_guest(&dev->log, SR_LOG_WARNING, "%s", dev->error);
 	rc = new_record(v);

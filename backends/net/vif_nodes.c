@@ -15,7 +15,7 @@ static char *get(struct sr_vif *v, const char *key)
 {
 	char *text;
 
-	return sr_xs_get(v->dev.xs, XBT_NULL, v->dev.path, key, &text) ? NULL : text;
+	return sr_device_get(&v->dev, key, &text) ? NULL : text;
 }
 
 bool sr_vif_read_rate(struct sr_vif *v)

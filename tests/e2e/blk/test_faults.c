@@ -153,6 +153,50 @@ static void test_no_event_channel(void **state)
 	no_connection("bind=1");
 }
 
+/*
+ * Whichever request to xenstore fails, from the first look to the last word: the disk connects as
+ * it should, works, and goes.
+ */
+static void test_store(void **state)
+{
+	uint64_t struck = 1;
+
+	for (unsigned nth = 1; struck; nth++) {
+		struct sr_blkfront_options front = world_front;
+		struct sr_blkback_device d;
+		char faults[32];
+		struct world w;
+
+		snprintf(faults, sizeof(faults), "store=%u", nth);
+		front.abi = SR_BLKIF_ABI_X86_32;
+		front.ring_order = 1;
+		start(&w, faults, "embedded:");
+		world_open(&w, front);
+		assert_int_equal(work(&w, 2), 0);
+		backend_device(&w.b, &w.disk, &d);
+		assert_int_equal(d.ring_pages, 2);
+		assert_true(d.persistent);
+		world_close(&w);
+		struck = injected(&w, SR_FAULT_STORE);
+		world_stop(&w);
+	}
+}
+
+/* A store that fails a good part of the time is asked again, until all is said. */
+static void test_bad_store(void **state)
+{
+	struct world w;
+
+	start(&w, "store=0.02,seed=3", "embedded:");
+	for (unsigned i = 0; i < 3; i++) {
+		world_open(&w, world_front);
+		assert_int_equal(work(&w, 5), 0);
+		world_close(&w);
+	}
+	assert_true(injected(&w, SR_FAULT_STORE) > 0);
+	world_stop(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -163,6 +207,8 @@ int main(void)
 		cmocka_unit_test(test_events),
 		cmocka_unit_test(test_no_ring),
 		cmocka_unit_test(test_no_event_channel),
+		cmocka_unit_test(test_store),
+		cmocka_unit_test(test_bad_store),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -40,6 +40,8 @@ struct sr_device {
 	bool online;
 	bool detaching; /* queues are about to be let go of */
 	bool scripted;  /* a toolstack in our domain runs the class' script for it */
+	/* Xenstore failed us in this look at the device, see sr_device_note(). 0: it did not. */
+	int trouble;
 	char error[160];
 	struct sr_record_head *record; /* mapped, or NULL */
 	size_t record_size;
@@ -49,6 +51,10 @@ struct sr_device {
 	char *front_watch;                             /* what is watched for it */
 	bool gone;                                     /* its directory is */
 	bool closing_down;
+	/* What could not be written; NULL: all that we have to say stands in xenstore. */
+	int (*unsaid)(struct xs_handle *xs, xs_transaction_t t, void *dev);
+	int64_t retry_at;  /* looks again then, in ms of CLOCK_MONOTONIC; 0: at the next event */
+	unsigned retry_ms; /* how long it waited last; 0: xenstore did well */
 };
 
 struct sr_device_class {
@@ -90,7 +96,8 @@ struct sr_device_class {
 
 	/*
 	 * Reads what the frontend wants and attaches its queues. On failure dev->error says why,
-	 * and those that were attached are detached.
+	 * and those that were attached are detached. With dev->trouble nothing is attached: what
+	 * could not be read may say something else than a node that is not there.
 	 */
 	int (*connect)(struct sr_device *dev);
 	/* Writes what a connected frontend looks for. NULL: nothing. */
@@ -139,6 +146,15 @@ int sr_device_publish_connected(struct sr_device *dev);
 /* Warns that `what` could not be written, where rc says so. */
 void sr_device_report(struct sr_device *dev, const char *what, int rc);
 
+/*
+ * Passes on what xenstore answered. An error that says nothing of a node (its memory or a quota is
+ * exhausted, transactions conflict) is kept in dev->trouble: the device is left as it is, and
+ * looked at again a little later. Who reads or writes by the functions here need not call it.
+ */
+int sr_device_note(struct sr_device *dev, int rc);
+
+/* A node of ours, which the caller frees. -ENOENT. */
+int sr_device_get(struct sr_device *dev, const char *key, char **value);
 /* A node of ours that is 0 or 1; `fallback` if it is neither. */
 bool sr_device_flag(struct sr_device *dev, const char *key, bool fallback);
 
