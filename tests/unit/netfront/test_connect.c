@@ -276,13 +276,16 @@ static void test_hash(void **state)
 	assert_int_equal(sr_netfront_hash_limits(w.front, &types, &size), 0);
 	assert_int_equal(types, 0xf);
 	assert_int_equal(size, 1024);
+	testback_sync(&w.back);
 	assert_int_equal(c->algorithm, XEN_NETIF_CTRL_HASH_ALGORITHM_NONE);
 	for (unsigned i = 0; i < 128; i++)
 		mapping[i] = i % 2;
 	h.mapping = mapping;
 	h.mapping_length = 128;
+	testback_sync(&w.back);
 	assert_int_equal(sr_netfront_hash(w.front, &h), 0);
 	for (unsigned round = 0; round < 2; round++) {
+		testback_sync(&w.back);
 		assert_int_equal(c->algorithm, XEN_NETIF_CTRL_HASH_ALGORITHM_TOEPLITZ);
 		assert_int_equal(c->types, 0xf);
 		assert_int_equal(c->key_length, 40);
@@ -292,12 +295,17 @@ static void test_hash(void **state)
 		if (round)
 			break;
 		/* The next backend is told the same. */
+		testback_sync(&w.back);
 		assert_int_equal(sr_netfront_disconnect(w.front), 0);
+		testback_sync(&w.back);
 		memset(c, 0, sizeof(*c));
+		testback_sync(&w.back);
 		assert_int_equal(sr_netfront_connect(w.front), 0);
 	}
 	h.types = 0;
+	testback_sync(&w.back);
 	assert_int_equal(sr_netfront_hash(w.front, &h), 0);
+	testback_sync(&w.back);
 	assert_int_equal(c->algorithm, XEN_NETIF_CTRL_HASH_ALGORITHM_NONE);
 	h.key_length = 4097;
 	assert_int_equal(sr_netfront_hash(w.front, &h), -EOVERFLOW);
@@ -331,7 +339,9 @@ static void test_static_maps(void **state)
 	assert_int_equal(sr_netfront_static_unmap(w.front, 0, more, bytes), 0);
 	assert_int_equal(c->mapped, 2);
 	/* One that was forgotten behind our back. */
+	testback_sync(&w.back);
 	memset(c->grefs, 0, sizeof(c->grefs));
+	testback_sync(&w.back);
 	assert_int_equal(sr_netfront_static_unmap(w.front, 1, (uint8_t *)more + bytes + 10, 4096),
 			 -EBUSY);
 	c->limit = 0;

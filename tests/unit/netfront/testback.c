@@ -377,10 +377,16 @@ static void *live(void *arg)
 			free(event);
 		pthread_mutex_lock(&b->lock);
 		front_moved(b);
-		pthread_mutex_unlock(&b->lock);
 		if (b->ctrl_ev)
 			serve_control(b);
+		pthread_mutex_unlock(&b->lock);
 	}
+}
+
+void testback_sync(struct testback *b)
+{
+	pthread_mutex_lock(&b->lock);
+	pthread_mutex_unlock(&b->lock);
 }
 
 void testback_go(struct testback *b, XenbusState state)

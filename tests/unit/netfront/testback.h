@@ -55,7 +55,7 @@ struct testback_control {
 struct testback {
 	struct sr_hypervisor *hv;
 	struct xs_handle *xs, *toolstack;
-	/* Held by the thread while it connects or disconnects; for who uses the rings meanwhile. */
+	/* Held by the thread while it does anything; for who uses the rings meanwhile. */
 	pthread_mutex_t lock;
 	struct sr_gnttab *gt; /* NULL while disconnected */
 	struct sr_evtchn *ev, *ctrl_ev;
@@ -94,6 +94,10 @@ void testback_start(struct testback *b, const char *address, const char *toolsta
 void testback_stop(struct testback *b);
 /* Goes to a state by itself (Closing, Closed, ...), and waits until it is there. */
 void testback_go(struct testback *b, XenbusState state);
+
+/* Between b->control in the thread's hands and in the test's: rings tell no sanitizer of their
+ * order. */
+void testback_sync(struct testback *b);
 
 /* A node of either side. read: free() it, NULL if there is none. */
 char *testback_read(struct testback *b, const char *dir, const char *node);

@@ -8,8 +8,8 @@
 
 /*
  * A cable between two guests: what one sends the other receives, queue by queue, offloads and all.
- * For guest-net's test where no daemon is. wire ADDRESS DOMID DOMID; SIGTERM ends it, with SIGUSR1 it
- * closes both devices, which may come back.
+ * For guest-net's test where no daemon is. wire ADDRESS DOMID DOMID; SIGTERM ends it, with SIGUSR1
+ * it closes both devices, which may come back.
  */
 
 static volatile sig_atomic_t stopped, closing;
