@@ -109,7 +109,9 @@ static bool begin_list(struct sr_netif *n, const struct xen_netif_ctrl_request *
 		return false;
 	c->op.add = req->type == XEN_NETIF_CTRL_TYPE_ADD_GREF_MAPPING;
 	c->op.count = count;
-	c->op.finished = false;
+	c->op.next = c->op.done = 0;
+	c->op.undo = c->op.finished = false;
+	c->op.status = XEN_NETIF_CTRL_STATUS_SUCCESS;
 	c->list_ref = req->data[1];
 	c->request = *req;
 	c->waiting = true;

@@ -42,6 +42,9 @@
 
 /* The guest chooses the keys: a look-up looks at that many places, however it has chosen. */
 #define SR_NET_GREF_PROBES 16u
+/* Entries of a list that are done in one call. */
+#define SR_NET_GREF_BUDGET 32u
+#define SR_NET_GREF_LIST   (SR_PAGE_SIZE / sizeof(struct xen_netif_gref))
 
 struct sr_gref_place {
 	uint32_t ref;
@@ -58,9 +61,12 @@ struct sr_grefs {
 struct sr_gref_op {
 	bool add;
 	unsigned count;
-	struct xen_netif_gref list[SR_PAGE_SIZE / sizeof(struct xen_netif_gref)];
+	struct xen_netif_gref list[SR_NET_GREF_LIST];
+	unsigned next; /* how far it is done */
+	bool undo;     /* what was added goes again */
+	bool added[SR_NET_GREF_LIST];
 	uint32_t status; /* out: XEN_NETIF_CTRL_STATUS_* */
-	uint32_t done;   /* out: entries */
+	uint32_t done;   /* out: entries that were unmapped */
 	bool finished;   /* atomic */
 };
 
@@ -233,13 +239,16 @@ struct sr_netq {
 /* queue.c: the guest broke the framing; `what` for the log. Returns -EPROTO. */
 int sr_netq_break(struct sr_netq *q, const char *what);
 
-/* What the control ring wants of this queue. */
-static inline void sr_netq_mail(struct sr_netq *q)
+/* What the control ring wants of this queue, or some of it. Is there more? */
+static inline bool sr_netq_mail(struct sr_netq *q)
 {
-	struct sr_gref_op *op = __atomic_load_n(&q->netif->mail[q->set.index], __ATOMIC_ACQUIRE);
+	struct sr_gref_op *const *mail = &q->netif->mail[q->set.index];
+	struct sr_gref_op *op = __atomic_load_n(mail, __ATOMIC_ACQUIRE);
 
-	if (__builtin_expect(op != NULL, 0))
-		sr_grefs_do(q, op);
+	if (__builtin_expect(op == NULL, 1))
+		return false;
+	sr_grefs_do(q, op);
+	return __atomic_load_n(mail, __ATOMIC_RELAXED) != NULL;
 }
 
 /* copy.c: adds a piece; what was listed is done if there is no room. */

@@ -71,57 +71,64 @@ static int add(struct sr_netq *q, const struct xen_netif_gref *entry)
 	return p ? map(q, p, entry->ref, flags) : -ENOSPC;
 }
 
-/* All of the list or nothing of it. */
-static void add_list(struct sr_netq *q, struct sr_gref_op *op)
+/* One entry of the list; whether there are more to do. All of the list is added or nothing. */
+static bool add_next(struct sr_netq *q, struct sr_gref_op *op)
 {
-	bool added[SR_PAGE_SIZE / sizeof(struct xen_netif_gref)];
-	unsigned i;
-	int rc = 0;
+	int rc;
 
-	for (i = 0; i < op->count && !rc; i++) {
-		rc = add(q, &op->list[i]);
-		added[i] = rc == 0;
-		if (rc == -EEXIST)
-			rc = 0;
+	if (op->undo) {
+		if (op->next == 0)
+			return false;
+		op->next--;
+		if (op->added[op->next])
+			unmap(q, sr_grefs_find(&q->grefs, op->list[op->next].ref));
+		return true;
 	}
-	op->done = 0;
-	op->status = XEN_NETIF_CTRL_STATUS_SUCCESS;
-	if (!rc)
-		return;
-	op->status = XEN_NETIF_CTRL_STATUS_INVALID_PARAMETER;
-	while (i-- > 0)
-		if (added[i])
-			unmap(q, sr_grefs_find(&q->grefs, op->list[i].ref));
+	if (op->next == op->count)
+		return false;
+	rc = add(q, &op->list[op->next]);
+	op->added[op->next] = rc == 0;
+	if (rc && rc != -EEXIST) {
+		op->status = XEN_NETIF_CTRL_STATUS_INVALID_PARAMETER;
+		op->undo = true;
+		return true;
+	}
+	op->next++;
+	return true;
 }
 
-static void del_list(struct sr_netq *q, struct sr_gref_op *op)
+static bool del_next(struct sr_netq *q, struct sr_gref_op *op)
 {
-	op->done = 0;
-	op->status = XEN_NETIF_CTRL_STATUS_SUCCESS;
-	for (unsigned i = 0; i < op->count; i++) {
-		struct sr_gref_place *p = sr_grefs_find(&q->grefs, op->list[i].ref);
+	struct xen_netif_gref *entry = &op->list[op->next];
+	struct sr_gref_place *p;
 
-		op->list[i].status = XEN_NETIF_CTRL_STATUS_INVALID_PARAMETER;
-		if (!p)
-			continue;
-		unmap(q, p);
-		op->list[i].status = XEN_NETIF_CTRL_STATUS_SUCCESS;
-		op->done++;
-	}
+	if (op->next == op->count)
+		return false;
+	op->next++;
+	p = sr_grefs_find(&q->grefs, entry->ref);
+	entry->status = XEN_NETIF_CTRL_STATUS_INVALID_PARAMETER;
+	if (!p)
+		return true;
+	unmap(q, p);
+	entry->status = XEN_NETIF_CTRL_STATUS_SUCCESS;
+	op->done++;
+	return true;
 }
 
 void sr_grefs_do(struct sr_netq *q, struct sr_gref_op *op)
 {
 	struct sr_netif *n = q->netif;
 
-	if (op->add)
-		add_list(q, op);
-	else
-		del_list(q, op);
-	__atomic_store_n(&n->mail[q->set.index], NULL, __ATOMIC_RELAXED);
-	__atomic_store_n(&op->finished, true, __ATOMIC_RELEASE);
-	if (n->set.ctrl_wake)
-		n->set.ctrl_wake(n->set.ctx);
+	/* A few a call: a map may cost system calls, and other guests share the thread. */
+	for (unsigned i = 0; i < SR_NET_GREF_BUDGET; i++) {
+		if (op->add ? add_next(q, op) : del_next(q, op))
+			continue;
+		__atomic_store_n(&n->mail[q->set.index], NULL, __ATOMIC_RELAXED);
+		__atomic_store_n(&op->finished, true, __ATOMIC_RELEASE);
+		if (n->set.ctrl_wake)
+			n->set.ctrl_wake(n->set.ctx);
+		return;
+	}
 }
 
 void sr_grefs_resume(struct sr_netq *q)

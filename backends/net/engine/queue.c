@@ -64,10 +64,11 @@ void sr_netq_flush(struct sr_netq *q)
 
 bool sr_netq_arm_receive(struct sr_netq *q)
 {
-	sr_netq_mail(q);
+	bool more = sr_netq_mail(q);
+
 	sr_netq_flush(q);
-	if (q->broken)
-		return false;
+	if (more || q->broken)
+		return more;
 	/* An impossible index is something too: sr_netq_receive() says so. */
 	if (sr_ring_back_arm(&q->tx.ring))
 		return true;
@@ -77,10 +78,11 @@ bool sr_netq_arm_receive(struct sr_netq *q)
 
 bool sr_netq_arm_send(struct sr_netq *q)
 {
-	sr_netq_mail(q);
+	bool more = sr_netq_mail(q);
+
 	sr_netq_flush(q);
-	if (q->broken || !q->missing)
-		return false;
+	if (more || q->broken || !q->missing)
+		return more;
 	/* Those that are there and don't suffice are taken: the event is for one more than them. */
 	if (sr_rx_stock(q, 0, q->missing))
 		return true;
@@ -162,7 +164,8 @@ void sr_netq_detach(struct sr_netq *q)
 	if (!q)
 		return;
 	/* A message that waits for this queue is answered all the same. */
-	sr_netq_mail(q);
+	while (sr_netq_mail(q))
+		;
 	__atomic_store_n(&q->netif->present[q->set.index], false, __ATOMIC_RELAXED);
 	sr_grefs_unmap_all(q);
 	if (q->rx_bound)

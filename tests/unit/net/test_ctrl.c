@@ -38,7 +38,9 @@ static uint32_t ask(uint16_t type, uint32_t a, uint32_t b, uint32_t c, uint32_t 
 		assert_int_equal(rig.wakes, 1);
 		assert_false(sr_netif_ctrl_arm(rig.netif));
 		assert_int_equal(sr_netif_ctrl_poll(rig.netif), 0);
-		assert_int_equal(sr_netq_receive(rig.q, NULL, 0), 0);
+		/* It does some of it a call, and doesn't sleep before that is done. */
+		while (sr_netq_arm_receive(rig.q))
+			assert_int_equal(sr_netq_receive(rig.q, NULL, 0), 0);
 		assert_int_equal(rig.ctrl_wakes, 1);
 		assert_true(sr_netif_ctrl_arm(rig.netif));
 		assert_int_equal(sr_netif_ctrl_poll(rig.netif), 1);
