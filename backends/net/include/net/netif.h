@@ -12,9 +12,10 @@
  * a hash made while its key changes is one of neither, which matters to nobody.
  *
  * A static mapping belongs to its queue's thread, as grant handles do. So ADD and DEL are handed
- * over: the queue does them when it is next called (sr_netq_receive(), _send() or _arm_*()), and
- * the control ring answers then. sr_netif_setup.wake makes that queue's thread call, and ctrl_wake
- * the control ring's; both may be NULL where everything is polled.
+ * over: the queue does them when it is called (sr_netq_receive(), _send() or _arm_*()), a few
+ * entries a call, and the control ring answers when that is over. sr_netif_setup.wake makes that
+ * queue's thread call, and ctrl_wake the control ring's; both may be NULL where everything is
+ * polled.
  */
 
 #include <stdbool.h>
