@@ -1,54 +1,13 @@
 #!/usr/bin/env python3
 """kill -9 of splitringd under a verifying load: the guest sees a pause and no error."""
-import json
 import os
-import random
 import signal
-import time
 
-from harness import BUILD, Machine, equal, main, wait
+from harness import Machine, equal, main, wait
+from load import VERIFY, finish, kill_often, load, requests, wait_closed, worker
 
-VERIFY = f"{BUILD}/tools/verify"
 KILLS = int(os.environ.get("SR_RECOVERY_KILLS", "100"))
 SIZE = 8 << 20
-
-
-def worker(m, other=0):
-    """The worker's pid, once it is another one than that."""
-    def look():
-        with open(m.path("pid"), encoding="ascii") as file:
-            pid = int(file.readline())
-        return pid if pid != other else 0
-    return wait("another worker", look)
-
-
-def requests(m):
-    return sum(d.get("requests", 0) for d in m.json("block-list"))
-
-
-def kill_often(m, kills, longest):
-    """Kills worker after worker, each after up to `longest` seconds of its life."""
-    chance = random.Random(7)
-    pid = worker(m)
-    for _ in range(kills):
-        time.sleep(chance.uniform(0, longest))
-        os.kill(pid, signal.SIGKILL)
-        pid = worker(m, pid)
-
-
-def finish(m, name):
-    """Ends the guest's load, lets it read everything back; what it has counted."""
-    os.kill(m.domain(name)["pids"][0], signal.SIGTERM)
-    wait(f"the end of {name}", lambda: not m.domain(name), 120)
-    out = m.good("console", name).strip()
-    did = json.loads(out.splitlines()[-1])
-    equal((did["errors"], did["differences"], out.count("broken")), (0, 0, 0))
-    return did
-
-
-def load(m, name, disk, extra=""):
-    m.good("create", m.guest(name, VERIFY, extra, [disk]))
-    wait("I/O", lambda: requests(m) > 100)
 
 
 def test_file():
@@ -73,7 +32,7 @@ def test_drivers():
         load(m, "b", f"vdev=xvdb,target=uring:{m.image('b', SIZE)}", "-d xvdb -b 65536 -q 8")
         kill_often(m, max(KILLS // 10, 2), 0.2)
         for name in ("a", "b"):
-            assert finish(m, name)["writes"]
+            finish(m, name)
         equal(m.stop_daemon(), 0)
 
 
@@ -87,7 +46,7 @@ def test_attach_between():
         equal(len(m.json("block-list", "g")), 2)
         m.good("block-detach", "g", "xvdb")
         finish(m, "g")
-        wait("the disks to close", lambda: not m.xenstore("ls", "/local/domain/0/backend/vbd"))
+        wait_closed(m)
         equal(m.json("block-list"), [])
 
 
@@ -101,7 +60,7 @@ def test_guest_gone():
         os.kill(guest, signal.SIGKILL)
         worker(m, pid)
         wait("its end", lambda: not m.domain("g"))
-        wait("the disks to close", lambda: not m.xenstore("ls", "/local/domain/0/backend/vbd"))
+        wait_closed(m)
         wait("the image's lock to go", lambda: m.splitring(
             "create", m.guest("h", VERIFY, "-t 1", [f"{m.path('image')},raw,xvda,w"]))[0] == 0)
 

@@ -166,3 +166,28 @@ class Machine:
 
     def domain(self, name):
         return next((d for d in self.json("list") if d["name"] == name), None)
+
+
+class XenMachine(Machine):
+    """
+    A machine whose daemon knows only `xen:`, which are the drop-in libraries over it. The name makes its
+    directory the one where the tools look for the daemon of a Xen host.
+    """
+
+    def __init__(self, *options):
+        super().__init__(*options)
+        self.name = "xen"
+        self.dir = f"{self.temp.name}/run/{self.name}"
+        self.xen_env = dict(self.env, SPLITRING_HYPERVISOR=f"embedded:{self.dir}",
+                            XENSTORED_PATH=f"{self.dir}/xenstored",
+                            LD_LIBRARY_PATH=f"{BUILD}/hypervisor/dropin")
+
+    def address(self):
+        return "xen:"
+
+    def start_daemon(self, *options):
+        plain, self.env = self.env, self.xen_env
+        try:
+            super().start_daemon(*options)
+        finally:
+            self.env = plain

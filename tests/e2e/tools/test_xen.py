@@ -2,25 +2,19 @@
 """splitringd on `xen:`, which here are Xen's libraries over an embedded machine."""
 import json
 import os
-import signal
 
-from harness import BUILD, SPLITRING, SPLITRINGD, Machine, equal, main, run, wait
+from harness import SPLITRING, SPLITRINGD, XenMachine, equal, main, run, wait
+from load import VERIFY, finish, kill_often, load, requests
 
-VERIFY = f"{BUILD}/tools/verify"
 LEAVE = "run modprobe -r xen-blkback, and blacklist it"
 
 
-class XenMachine(Machine):
-    """Its daemon knows only `xen:`. The name makes its directory the one of that address."""
+class XenHost(XenMachine):
+    """With a sysfs of its own, for what Linux's drivers would say there."""
 
     def __init__(self, sysfs=()):
         super().__init__()
-        self.name = "xen"
-        self.dir = f"{self.temp.name}/run/{self.name}"
-        self.xen_env = dict(self.env, SPLITRING_HYPERVISOR=f"embedded:{self.dir}",
-                            XENSTORED_PATH=f"{self.dir}/xenstored",
-                            SPLITRING_SYSFS=self.path("sys"),
-                            LD_LIBRARY_PATH=f"{BUILD}/hypervisor/dropin")
+        self.xen_env["SPLITRING_SYSFS"] = self.path("sys")
         for name in sysfs:
             self.sysfs(name)
 
@@ -32,16 +26,6 @@ class XenMachine(Machine):
             os.makedirs(os.path.dirname(path), exist_ok=True)
             with open(path, "w", encoding="ascii") as file:
                 file.write(text)
-
-    def address(self):
-        return "xen:"
-
-    def start_daemon(self, *options):
-        plain, self.env = self.env, self.xen_env
-        try:
-            super().start_daemon(*options)
-        finally:
-            self.env = plain
 
     def splitringd(self):
         """One that is to fail: its exit status and what it says."""
@@ -75,28 +59,18 @@ DRIVER = "bus/xen-backend/drivers/vbd"
 
 def test_serves():
     """a guest's verified I/O, and kill -9 in the midst of it"""
-    with XenMachine() as m:
+    with XenHost() as m:
         m.start_daemon()
-        m.good("create", m.guest("g", VERIFY, "", [f"{m.image(size=8 << 20)},raw,xvda,w"]))
-
-        def requests():
-            return sum(d.get("requests", 0) for d in m.json("block-list"))
-        wait("I/O", lambda: requests() > 100)
-        for _ in range(10):
-            worker = m.info()["pid"]
-            os.kill(worker, signal.SIGKILL)
-            wait("another worker", lambda w=worker: (m.info() or {}).get("pid", w) != w)
-            wait("I/O", lambda: requests() > 20)
-        os.kill(m.domain("g")["pids"][0], signal.SIGTERM)
-        wait("the end of g", lambda: not m.domain("g"), 120)
-        out = m.good("console", "g")
-        assert '"errors":0' in out.replace(" ", "") and '"differences":0' in out.replace(" ", ""), out
+        load(m, "g", f"{m.image(size=8 << 20)},raw,xvda,w")
+        kill_often(m, 10, 0.1)
+        wait("I/O after the last one", lambda: requests(m) > 20)
+        finish(m, "g")
         equal(m.stop_daemon(), 0)
 
 
 def test_second():
     """a second daemon is refused"""
-    with XenMachine() as m:
+    with XenHost() as m:
         m.start_daemon()
         equal(m.splitringd(), (1, f"xen: splitringd with pid {m.daemon.pid} serves domain 0 of it "
                                "already; stop that one first"))
@@ -104,7 +78,7 @@ def test_second():
 
 def test_qdisk():
     """a qdisk of dom0 is QEMU's: not one node of it is written"""
-    with XenMachine() as m:
+    with XenHost() as m:
         m.start_daemon()
         back = m.device("qdisk")
         before = m.nodes(back)
@@ -115,7 +89,7 @@ def test_qdisk():
 
 def test_command():
     """splitring asks it for its disks, by a domain's number or name, and leaves the rest to xl"""
-    with XenMachine() as m:
+    with XenHost() as m:
         status, _, err = m.on_xen("info")
         assert status == 1 and "no splitringd serves domain 0" in err, err
         m.start_daemon()
@@ -143,20 +117,20 @@ def test_command():
 
 def test_blkback_at_start():
     """with xen-blkback loaded it does not start in dom0, and says what to do"""
-    with XenMachine([DRIVER, "module/xen_blkback/initstate"]) as m:
+    with XenHost([DRIVER, "module/xen_blkback/initstate"]) as m:
         equal(m.splitringd(), (1, f"Linux's xen-blkback would serve the same disks; {LEAVE}"))
 
 
 def test_blkback_built_in():
     """the same where it is built into the kernel"""
-    with XenMachine([DRIVER, "module/xen_blkback"]) as m:
+    with XenHost([DRIVER, "module/xen_blkback"]) as m:
         equal(m.splitringd(), (1, "Linux's xen-blkback would serve the same disks; boot this kernel "
                                "with initcall_blacklist=xen_blkif_init"))
 
 
 def test_blkback_later():
     """loaded later it has the new disks, of which nothing is written"""
-    with XenMachine() as m:
+    with XenHost() as m:
         m.start_daemon()
         m.sysfs(DRIVER)
         back = m.device()
@@ -169,7 +143,7 @@ def test_blkback_later():
 
 def test_blkback_gone():
     """a disk that was left to it is served once it is gone and the disk begins anew"""
-    with XenMachine() as m:
+    with XenHost() as m:
         m.start_daemon()
         m.sysfs(DRIVER)
         back = m.device()
@@ -181,7 +155,7 @@ def test_blkback_gone():
 
 def test_no_autoprobe():
     """where the kernel gives it no devices by itself, only what it has is left to it"""
-    with XenMachine([DRIVER]) as m:
+    with XenHost([DRIVER]) as m:
         m.sysfs("bus/xen-backend/drivers_autoprobe", "0\n")
         m.start_daemon()
         back = m.device()
