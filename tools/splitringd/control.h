@@ -6,6 +6,7 @@
 
 struct sr_blkback;
 struct sr_blk_registry;
+struct net;
 
 /*
  * The worker's second ear: a thread that takes signals, the machine's end, and questions over
@@ -21,8 +22,9 @@ struct control_subject {
 	struct daemon *d;
 	struct sr_blkback *bb;
 	const struct sr_blk_registry *registry;
-	bool hand_over; /* on SIGTERM leave the disks for the next worker */
-	bool survives;  /* the records do */
+	struct net *net; /* NULL: no NICs */
+	bool hand_over;  /* on SIGTERM leave the disks for the next worker */
+	bool survives;   /* the records do */
 };
 
 /* SIGTERM, SIGINT, SIGHUP and SIGUSR1 have to be blocked in all threads. */

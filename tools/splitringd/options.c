@@ -12,9 +12,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#define MAX_NET_THREADS 16
+
 const char options_help[] =
     "usage: splitringd [OPTION]...\n"
-    "Serves the disks of Xen guests, or of the guests of an embedded machine.\n"
+    "Serves the disks and NICs of Xen guests, or of the guests of an embedded machine.\n"
     "\n"
     "  --hypervisor ADDRESS  xen:, embedded:DIR or embedded:DIR#DOMID\n"
     "                        (default: $SPLITRING_HYPERVISOR, or xen: on a Xen host)\n"
@@ -27,6 +29,11 @@ const char options_help[] =
     "  --cpus LIST           pin a queue thread to each of these CPUs, as 2,4-7\n"
     "  --mode MODE           adaptive (default), poll or interrupt\n"
     "  --driver FILE.so      load a block driver; may be given again\n"
+    "  --bridge NAME=UPLINK  put an uplink under the guests' NICs with bridge=NAME, as\n"
+    "                        xenbr0=dpdk:net_tap0,iface=tap0; may be given again\n"
+    "  --net-threads N       threads that move packets, 1 to 16 (default: 1)\n"
+    "  --net-cpus LIST       pin each of these threads to one of these CPUs\n"
+    "  --port FILE.so        load a driver of uplinks; may be given again\n"
     "  --pidfile FILE        write the worker's pid and the supervisor's there\n"
     "  --no-supervisor       do not fork; a killed daemon's disks stop until it is\n"
     "                        started again, and what was in flight is lost\n"
@@ -44,6 +51,11 @@ static const struct sr_cfg_key keys[] = {
 	{ .name = "mode", .type = SR_CFG_STRING },
 	{ .name = "spin_us", .type = SR_CFG_NUMBER, .min = 1, .max = 1000000 },
 	{ .name = "drivers", .type = SR_CFG_LIST },
+	{ .name = "bridges", .type = SR_CFG_LIST },
+	{ .name = "ports", .type = SR_CFG_LIST },
+	{ .name = "net_threads", .type = SR_CFG_NUMBER, .min = 1, .max = MAX_NET_THREADS },
+	{ .name = "net_cpus", .type = SR_CFG_STRING },
+	{ .name = "net_max_queues", .type = SR_CFG_NUMBER, .min = 1, .max = 16 },
 	{ .name = "pidfile", .type = SR_CFG_STRING },
 	{ .name = "supervisor", .type = SR_CFG_BOOL },
 	{ .name = "max_queues", .type = SR_CFG_NUMBER, .min = 1, .max = 16 },
@@ -63,6 +75,10 @@ enum {
 	OPT_CPUS,
 	OPT_MODE,
 	OPT_DRIVER,
+	OPT_BRIDGE,
+	OPT_PORT,
+	OPT_NET_THREADS,
+	OPT_NET_CPUS,
 	OPT_PIDFILE,
 	OPT_NO_SUPERVISOR,
 	OPT_VERSION,
@@ -79,6 +95,10 @@ static const struct option long_options[] = {
 	{ "cpus", required_argument, NULL, OPT_CPUS },
 	{ "mode", required_argument, NULL, OPT_MODE },
 	{ "driver", required_argument, NULL, OPT_DRIVER },
+	{ "bridge", required_argument, NULL, OPT_BRIDGE },
+	{ "port", required_argument, NULL, OPT_PORT },
+	{ "net-threads", required_argument, NULL, OPT_NET_THREADS },
+	{ "net-cpus", required_argument, NULL, OPT_NET_CPUS },
 	{ "pidfile", required_argument, NULL, OPT_PIDFILE },
 	{ "no-supervisor", no_argument, NULL, OPT_NO_SUPERVISOR },
 	{ "version", no_argument, NULL, OPT_VERSION },
@@ -128,20 +148,29 @@ static int set_log_level(struct options *opt, const char *s, struct sr_fail *f)
 	return sr_fail(f, EINVAL, "bad log level `%s'; use error, warning, info or debug", s);
 }
 
-static int set_threads(struct options *opt, const char *s, struct sr_fail *f)
+static int read_threads(const char *s, unsigned max, unsigned *to, struct sr_fail *f)
 {
 	char *end;
 	unsigned long n = strtoul(s, &end, 10);
 
-	if (*s < '0' || *s > '9' || *end || n < 1 || n > SR_BLKBACK_MAX_THREADS)
-		return sr_fail(f, EINVAL, "bad number of threads `%s'; use 1 to %u", s,
-			       SR_BLKBACK_MAX_THREADS);
-	opt->threads = (unsigned)n;
+	if (*s < '0' || *s > '9' || *end || n < 1 || n > max)
+		return sr_fail(f, EINVAL, "bad number of threads `%s'; use 1 to %u", s, max);
+	*to = (unsigned)n;
 	return 0;
 }
 
+static int set_threads(struct options *opt, const char *s, struct sr_fail *f)
+{
+	return read_threads(s, SR_BLKBACK_MAX_THREADS, &opt->threads, f);
+}
+
+static int set_net_threads(struct options *opt, const char *s, struct sr_fail *f)
+{
+	return read_threads(s, MAX_NET_THREADS, &opt->net_threads, f);
+}
+
 /* One "3" or "3-5" of the list, *s moved behind it. */
-static bool take_cpus(struct options *opt, const char **s)
+static bool take_cpus(unsigned *cpus, unsigned *count, const char **s)
 {
 	unsigned long first, last;
 	char *end;
@@ -158,21 +187,21 @@ static bool take_cpus(struct options *opt, const char **s)
 	if (first > last || last >= CPU_SETSIZE)
 		return false;
 	for (; first <= last; first++) {
-		if (opt->cpu_count == SR_BLKBACK_MAX_THREADS)
+		if (*count == SR_BLKBACK_MAX_THREADS)
 			return false;
-		opt->cpus[opt->cpu_count++] = (unsigned)first;
+		cpus[(*count)++] = (unsigned)first;
 	}
 	*s = end;
 	return true;
 }
 
-static int set_cpus(struct options *opt, const char *s, struct sr_fail *f)
+static int read_cpus(const char *s, unsigned *cpus, unsigned *count, struct sr_fail *f)
 {
 	const char *p = s;
 
-	opt->cpu_count = 0;
+	*count = 0;
 	for (;;) {
-		if (!take_cpus(opt, &p) || (*p && *p != ','))
+		if (!take_cpus(cpus, count, &p) || (*p && *p != ','))
 			return sr_fail(f, EINVAL,
 				       "bad list of CPUs `%s'; write at most %u numbers as 2,4-7",
 				       s, SR_BLKBACK_MAX_THREADS);
@@ -182,18 +211,50 @@ static int set_cpus(struct options *opt, const char *s, struct sr_fail *f)
 	return 0;
 }
 
-static int add_driver(struct options *opt, const char *path, struct sr_fail *f)
+static int set_cpus(struct options *opt, const char *s, struct sr_fail *f)
 {
-	char **more = realloc(opt->drivers, (opt->driver_count + 1) * sizeof(*more));
+	return read_cpus(s, opt->cpus, &opt->cpu_count, f);
+}
+
+static int set_net_cpus(struct options *opt, const char *s, struct sr_fail *f)
+{
+	return read_cpus(s, opt->net_cpus, &opt->net_cpu_count, f);
+}
+
+static int append(char ***list, size_t *count, const char *s, struct sr_fail *f)
+{
+	char **more = realloc(*list, (*count + 1) * sizeof(*more));
 
 	if (!more)
 		return sr_fail(f, ENOMEM, "out of memory; free some");
-	opt->drivers = more;
-	more[opt->driver_count] = strdup(path);
-	if (!more[opt->driver_count])
+	*list = more;
+	more[*count] = strdup(s);
+	if (!more[*count])
 		return sr_fail(f, ENOMEM, "out of memory; free some");
-	opt->driver_count++;
+	(*count)++;
 	return 0;
+}
+
+static int add_driver(struct options *opt, const char *path, struct sr_fail *f)
+{
+	return append(&opt->drivers, &opt->driver_count, path, f);
+}
+
+static int add_port(struct options *opt, const char *path, struct sr_fail *f)
+{
+	return append(&opt->ports, &opt->port_count, path, f);
+}
+
+static int add_bridge(struct options *opt, const char *s, struct sr_fail *f)
+{
+	const char *equals = strchr(s, '='), *colon = equals ? strchr(equals, ':') : NULL;
+
+	if (!equals || equals == s || equals - s > 63 || !colon || colon == equals + 1)
+		return sr_fail(f, EINVAL,
+			       "bad bridge `%s'; write NAME=DRIVER:ARGUMENTS, as "
+			       "xenbr0=dpdk:net_tap0,iface=tap0",
+			       s);
+	return append(&opt->bridges, &opt->bridge_count, s, f);
 }
 
 /* The limits, where 0 in the file means "none", which the engine calls SR_BLKBACK_NONE. */
@@ -228,6 +289,8 @@ static int read_values(struct options *opt, const struct sr_cfg *cfg, struct sr_
 		{ "log_level", set_log_level },
 		{ "threads", set_threads },
 		{ "cpus", set_cpus },
+		{ "net_threads", set_net_threads },
+		{ "net_cpus", set_net_cpus },
 	};
 	static const struct {
 		const char *key;
@@ -254,6 +317,12 @@ static int read_values(struct options *opt, const struct sr_cfg *cfg, struct sr_
 	}
 	for (size_t i = 0; !ret && i < sr_cfg_count(cfg, "drivers"); i++)
 		ret = add_driver(opt, sr_cfg_item(cfg, "drivers", i), f);
+	for (size_t i = 0; !ret && i < sr_cfg_count(cfg, "ports"); i++)
+		ret = add_port(opt, sr_cfg_item(cfg, "ports", i), f);
+	for (size_t i = 0; !ret && i < sr_cfg_count(cfg, "bridges"); i++)
+		if ((ret = add_bridge(opt, sr_cfg_item(cfg, "bridges", i), &why)))
+			return sr_cfg_fail(cfg, "bridges", f, -ret, "%s", why.line);
+	opt->net_max_queues = (unsigned)sr_cfg_number(cfg, "net_max_queues", 0);
 	opt->spin_us = (unsigned)sr_cfg_number(cfg, "spin_us", 0);
 	opt->supervisor = sr_cfg_bool(cfg, "supervisor", true);
 	read_limits(opt, cfg);
@@ -291,6 +360,14 @@ static int apply(struct options *opt, int what, struct sr_fail *f)
 		return set_mode(opt, optarg, f);
 	case OPT_DRIVER:
 		return add_driver(opt, optarg, f);
+	case OPT_BRIDGE:
+		return add_bridge(opt, optarg, f);
+	case OPT_PORT:
+		return add_port(opt, optarg, f);
+	case OPT_NET_THREADS:
+		return set_net_threads(opt, optarg, f);
+	case OPT_NET_CPUS:
+		return set_net_cpus(opt, optarg, f);
 	case OPT_PIDFILE:
 		return set_string(&opt->pidfile, optarg, f);
 	case OPT_NO_SUPERVISOR:
@@ -356,6 +433,13 @@ static int check_whole(struct options *opt, struct sr_fail *f)
 		    f, EINVAL,
 		    "%u threads but %u CPUs to pin them to; give as many CPUs as threads",
 		    opt->threads, opt->cpu_count);
+	if (!opt->net_threads)
+		opt->net_threads = opt->net_cpu_count ? opt->net_cpu_count : 1;
+	if (opt->net_cpu_count && opt->net_cpu_count != opt->net_threads)
+		return sr_fail(f, EINVAL,
+			       "%u net threads but %u CPUs to pin them to; give as many CPUs as "
+			       "threads",
+			       opt->net_threads, opt->net_cpu_count);
 	return 0;
 }
 
@@ -389,11 +473,18 @@ int options_read(int argc, char **argv, struct options *opt, bool *usage, struct
 	return ret ? ret : check_whole(opt, f);
 }
 
+static void free_list(char **list, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		free(list[i]);
+	free(list);
+}
+
 void options_free(struct options *opt)
 {
-	for (size_t i = 0; i < opt->driver_count; i++)
-		free(opt->drivers[i]);
-	free(opt->drivers);
+	free_list(opt->drivers, opt->driver_count);
+	free_list(opt->ports, opt->port_count);
+	free_list(opt->bridges, opt->bridge_count);
 	free(opt->hypervisor);
 	free(opt->config);
 	free(opt->log);

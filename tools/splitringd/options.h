@@ -26,6 +26,13 @@ struct options {
 	unsigned cpu_count; /* 0: not pinned; else as many as threads */
 	unsigned spin_us;
 	unsigned max_queues, max_ring_page_order, max_indirect_segments, max_persistent_grants;
+	char **bridges; /* "NAME=UPLINK" */
+	size_t bridge_count;
+	char **ports; /* shared objects with drivers of uplinks */
+	size_t port_count;
+	unsigned net_threads, net_max_queues; /* 0: the default */
+	unsigned net_cpus[SR_BLKBACK_MAX_THREADS];
+	unsigned net_cpu_count;
 	bool supervisor;
 	bool check_config;
 	bool help, version;

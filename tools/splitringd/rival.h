@@ -11,21 +11,22 @@
 struct daemon;
 
 /*
- * Linux's own block backend, xen-blkback. Where it is loaded (or built in) it takes every device
- * below backend/vbd as soon as that appears, writes the same nodes as we do and binds the same
- * event channel: so such a device is left to it. It knows nothing of backend/qdisk.
+ * Linux's own backends, xen-blkback and xen-netback. Where one is loaded (or built in) it takes
+ * every device below backend/vbd, or backend/vif, as soon as that appears, writes the same nodes as
+ * we do and binds the same event channel: so such a device is left to it. It knows nothing of
+ * backend/qdisk.
  *
  * sysfs tells: /sys/bus/xen-backend. $SPLITRING_SYSFS stands for /sys, on any hypervisor; without
  * it only on `xen:`.
  */
 
 /*
- * At the start. -EBUSY: all that this daemon is to serve would be taken from it. Where it is only a
- * part, a warning is logged and 0 returned.
+ * At the start. -EBUSY: all disks that this daemon is to serve would be taken from it, or, where it
+ * was given bridges, all NICs. Where it is only a part, a warning is logged and 0 returned.
  */
 int rival_check_start(struct daemon *d, uint16_t domid, struct sr_fail *f);
 
-/* For struct sr_blkback_options; ctx: the daemon. */
+/* For struct sr_backend_options; ctx: the daemon. */
 bool rival_takes(void *ctx, const char *type, uint16_t frontend, uint32_t devid, char *why,
 		 size_t size);
 

@@ -1,49 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 #include "control.h"
+#include "json_put.h"
+#include "net.h"
 
 #include <blk/blkback.h>
 #include <drivers/registry.h>
 
 #include <dirent.h>
-#include <json.h>
-
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-#include <xen/io/xenbus.h>
-
-static void add_u64(struct json_object *o, const char *key, uint64_t v)
-{
-	json_object_object_add(o, key, json_object_new_uint64(v));
-}
-
-static void add_string(struct json_object *o, const char *key, const char *v)
-{
-	json_object_object_add(o, key, json_object_new_string(v));
-}
-
-static void add_bool(struct json_object *o, const char *key, bool v)
-{
-	json_object_object_add(o, key, json_object_new_boolean(v));
-}
-
-static const char *state_name(unsigned state)
-{
-	static const char *const names[] = {
-		[XenbusStateUnknown] = "unknown",
-		[XenbusStateInitialising] = "initialising",
-		[XenbusStateInitWait] = "init-wait",
-		[XenbusStateInitialised] = "initialised",
-		[XenbusStateConnected] = "connected",
-		[XenbusStateClosing] = "closing",
-		[XenbusStateClosed] = "closed",
-		[XenbusStateReconfiguring] = "reconfiguring",
-		[XenbusStateReconfigured] = "reconfigured",
-	};
-
-	return state < sizeof(names) / sizeof(*names) ? names[state] : "unknown";
-}
 
 static void add_stats(struct json_object *o, const struct sr_blk_stats *s)
 {
@@ -51,60 +18,60 @@ static void add_stats(struct json_object *o, const struct sr_blk_stats *s)
 	uint64_t requests = 0, bad = 0;
 
 	for (unsigned i = 0; i < SR_STAT_OPS; i++) {
-		add_u64(by_op, sr_stat_op_name(i), s->requests[i]);
+		put_u64(by_op, sr_stat_op_name(i), s->requests[i]);
 		requests += s->requests[i];
 	}
 	for (unsigned i = 0; i < SR_STAT_ERRORS; i++) {
-		add_u64(errors, sr_stat_error_name(i), s->errors[i]);
+		put_u64(errors, sr_stat_error_name(i), s->errors[i]);
 		bad += s->errors[i];
 	}
-	add_u64(o, "requests", requests);
+	put_u64(o, "requests", requests);
 	json_object_object_add(o, "requests_by_operation", by_op);
-	add_u64(o, "errors", bad);
+	put_u64(o, "errors", bad);
 	json_object_object_add(o, "errors_by_reason", errors);
-	add_u64(o, "bytes_read", s->bytes_read);
-	add_u64(o, "bytes_written", s->bytes_written);
-	add_u64(o, "bytes_discarded", s->bytes_discarded);
-	add_u64(o, "notifications_received", s->events_received);
-	add_u64(o, "notifications_sent", s->events_sent);
-	add_u64(o, "notifications_suppressed", s->events_suppressed);
-	add_u64(o, "batches", s->batches);
-	add_u64(o, "sleeps", s->sleeps);
-	add_u64(o, "indirect", s->indirect);
-	add_u64(o, "persistent_hits", s->persistent_hits);
-	add_u64(o, "persistent_maps", s->persistent_maps);
-	add_u64(o, "persistent_purged", s->persistent_purged);
-	add_u64(o, "maps", s->maps);
-	add_u64(o, "copies", s->copies);
-	add_u64(o, "read_modify_write", s->rmw);
-	add_u64(o, "held", s->held);
-	add_u64(o, "recovered", s->recovered);
-	add_u64(o, "latency_p50_ns", sr_latency_percentile(s->latency, 50));
-	add_u64(o, "latency_p99_ns", sr_latency_percentile(s->latency, 99));
+	put_u64(o, "bytes_read", s->bytes_read);
+	put_u64(o, "bytes_written", s->bytes_written);
+	put_u64(o, "bytes_discarded", s->bytes_discarded);
+	put_u64(o, "notifications_received", s->events_received);
+	put_u64(o, "notifications_sent", s->events_sent);
+	put_u64(o, "notifications_suppressed", s->events_suppressed);
+	put_u64(o, "batches", s->batches);
+	put_u64(o, "sleeps", s->sleeps);
+	put_u64(o, "indirect", s->indirect);
+	put_u64(o, "persistent_hits", s->persistent_hits);
+	put_u64(o, "persistent_maps", s->persistent_maps);
+	put_u64(o, "persistent_purged", s->persistent_purged);
+	put_u64(o, "maps", s->maps);
+	put_u64(o, "copies", s->copies);
+	put_u64(o, "read_modify_write", s->rmw);
+	put_u64(o, "held", s->held);
+	put_u64(o, "recovered", s->recovered);
+	put_u64(o, "latency_p50_ns", sr_latency_percentile(s->latency, 50));
+	put_u64(o, "latency_p99_ns", sr_latency_percentile(s->latency, 99));
 }
 
 static struct json_object *device(const struct sr_blkback_device *dev)
 {
 	struct json_object *o = json_object_new_object();
 
-	add_u64(o, "domid", dev->frontend);
-	add_u64(o, "devid", dev->devid);
-	add_string(o, "vdev", dev->vdev);
-	add_string(o, "type", dev->type);
-	add_string(o, "params", dev->params);
-	add_string(o, "driver", dev->driver);
-	add_string(o, "state", state_name(dev->state));
-	add_string(o, "error", dev->error);
-	add_u64(o, "size", dev->size);
-	add_u64(o, "sector_size", dev->sector_size);
-	add_bool(o, "read_only", dev->read_only);
-	add_bool(o, "cdrom", dev->cdrom);
-	add_bool(o, "persistent", dev->persistent);
-	add_bool(o, "recovered", dev->recovered);
-	add_u64(o, "queues", dev->queues);
-	add_u64(o, "ring_pages", dev->ring_pages);
-	add_u64(o, "in_flight", dev->in_flight);
-	add_u64(o, "persistent_grants", dev->persistent_grants);
+	put_u64(o, "domid", dev->frontend);
+	put_u64(o, "devid", dev->devid);
+	put_string(o, "vdev", dev->vdev);
+	put_string(o, "type", dev->type);
+	put_string(o, "params", dev->params);
+	put_string(o, "driver", dev->driver);
+	put_string(o, "state", put_state_name(dev->state));
+	put_string(o, "error", dev->error);
+	put_u64(o, "size", dev->size);
+	put_u64(o, "sector_size", dev->sector_size);
+	put_bool(o, "read_only", dev->read_only);
+	put_bool(o, "cdrom", dev->cdrom);
+	put_bool(o, "persistent", dev->persistent);
+	put_bool(o, "recovered", dev->recovered);
+	put_u64(o, "queues", dev->queues);
+	put_u64(o, "ring_pages", dev->ring_pages);
+	put_u64(o, "in_flight", dev->in_flight);
+	put_u64(o, "persistent_grants", dev->persistent_grants);
 	add_stats(o, &dev->stats);
 	return o;
 }
@@ -120,6 +87,8 @@ static void add_list(const struct control_subject *s, struct json_object *out)
 			json_object_array_add(array, device(&devices[i]));
 	free(devices);
 	json_object_object_add(out, "devices", array);
+	if (s->net)
+		net_add_vifs(s->net, out);
 }
 
 static void add_threads(const struct control_subject *s, struct json_object *out)
@@ -132,14 +101,14 @@ static void add_threads(const struct control_subject *s, struct json_object *out
 		struct json_object *o = json_object_new_object();
 
 		if (threads[i].cpu != UINT32_MAX)
-			add_u64(o, "cpu", threads[i].cpu);
-		add_u64(o, "queues", threads[i].queues);
-		add_u64(o, "loops", threads[i].loops);
-		add_u64(o, "busy_loops", threads[i].busy_loops);
-		add_u64(o, "sleeps", threads[i].sleeps);
-		add_u64(o, "wakeups", threads[i].wakeups);
-		add_u64(o, "cpu_ns", threads[i].cpu_ns);
-		add_u64(o, "spin_us", threads[i].spin_us);
+			put_u64(o, "cpu", threads[i].cpu);
+		put_u64(o, "queues", threads[i].queues);
+		put_u64(o, "loops", threads[i].loops);
+		put_u64(o, "busy_loops", threads[i].busy_loops);
+		put_u64(o, "sleeps", threads[i].sleeps);
+		put_u64(o, "wakeups", threads[i].wakeups);
+		put_u64(o, "cpu_ns", threads[i].cpu_ns);
+		put_u64(o, "spin_us", threads[i].spin_us);
 		json_object_array_add(array, o);
 	}
 	json_object_object_add(out, "threads", array);
@@ -153,8 +122,8 @@ static void add_drivers(const struct control_subject *s, struct json_object *out
 	for (size_t i = 0; (driver = sr_blk_driver_at(s->registry, i)); i++) {
 		struct json_object *o = json_object_new_object();
 
-		add_string(o, "name", driver->name);
-		add_string(o, "description", driver->description ? driver->description : "");
+		put_string(o, "name", driver->name);
+		put_string(o, "description", driver->description ? driver->description : "");
 		json_object_array_add(array, o);
 	}
 	json_object_object_add(out, "drivers", array);
@@ -178,18 +147,20 @@ static void add_info(const struct control_subject *s, struct json_object *out)
 {
 	struct sr_blk_stats totals;
 
-	add_string(out, "version", SPLITRING_VERSION);
-	add_u64(out, "pid", (uint64_t)getpid());
-	add_u64(out, "supervisor", (uint64_t)s->d->supervisor);
-	add_string(out, "hypervisor", s->d->opt.hypervisor);
-	add_u64(out, "domid", s->d->domid);
-	add_string(out, "mode", options_mode_name(s->d->opt.mode));
-	add_bool(out, "survives_crash", s->survives);
-	add_u64(out, "fds", count_fds());
+	put_string(out, "version", SPLITRING_VERSION);
+	put_u64(out, "pid", (uint64_t)getpid());
+	put_u64(out, "supervisor", (uint64_t)s->d->supervisor);
+	put_string(out, "hypervisor", s->d->opt.hypervisor);
+	put_u64(out, "domid", s->d->domid);
+	put_string(out, "mode", options_mode_name(s->d->opt.mode));
+	put_bool(out, "survives_crash", s->survives);
+	put_u64(out, "fds", count_fds());
 	sr_blkback_totals(s->bb, &totals);
 	add_stats(out, &totals);
 	add_threads(s, out);
 	add_drivers(s, out);
+	if (s->net)
+		net_add_info(s->net, out);
 }
 
 static const char *get_string(struct json_object *in, const char *key)
@@ -239,9 +210,9 @@ char *status_answer(const struct control_subject *s, const char *line)
 		error = refresh(s, in);
 	else
 		error = "unknown cmd";
-	add_bool(out, "ok", !error);
+	put_bool(out, "ok", !error);
 	if (error)
-		add_string(out, "error", error);
+		put_string(out, "error", error);
 	text = json_object_to_json_string_ext(out, JSON_C_TO_STRING_PLAIN);
 	if (text && asprintf(&copy, "%s\n", text) < 0)
 		copy = NULL;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "control.h"
 #include "daemon.h"
+#include "net.h"
 #include "rival.h"
 
 #include <blk/blkback.h>
+#include <common/backend.h>
 #include <common/keep.h>
 #include <drivers/registry.h>
 #include <hypervisor.h>
@@ -19,7 +21,9 @@ struct worker {
 	struct sr_hypervisor *hv;
 	struct sr_blk_registry *registry;
 	struct sr_keep *keep;
+	struct sr_backend *backend; /* the control thread of disks and NICs */
 	struct sr_blkback *bb;
+	struct net *net;
 	struct control *control;
 	bool hand_over;
 };
@@ -75,12 +79,25 @@ static int open_registry(struct worker *w, struct sr_fail *f)
 	return 0;
 }
 
+static int open_backend(struct worker *w, struct sr_fail *f)
+{
+	const struct sr_backend_options options = {
+		.keep = w->keep,
+		.log = &w->d->log,
+		.rival = rival_takes,
+		.rival_ctx = w->d,
+	};
+	int ret = sr_backend_new(w->hv, &options, &w->backend);
+
+	return ret ? sr_fail(f, -ret, "can't set up the backend: %s", strerror(-ret)) : 0;
+}
+
 static int open_blkback(struct worker *w, struct sr_fail *f)
 {
 	const struct options *opt = &w->d->opt;
 	struct sr_blkback_options options = {
 		.registry = w->registry,
-		.keep = w->keep,
+		.backend = w->backend,
 		.log = &w->d->log,
 		.mode = opt->mode,
 		.threads = opt->threads,
@@ -91,12 +108,10 @@ static int open_blkback(struct worker *w, struct sr_fail *f)
 		.max_indirect_segments = opt->max_indirect_segments,
 		.max_persistent_grants = opt->max_persistent_grants,
 		.no_qdisk = !daemon_serves_qdisk(w->d, sr_hv_domid(w->hv)),
-		.rival = rival_takes,
-		.rival_ctx = w->d,
 	};
 	int ret = sr_blkback_new(w->hv, &options, &w->bb);
 
-	return ret ? sr_fail(f, -ret, "can't set up the backend: %s", strerror(-ret)) : 0;
+	return ret ? sr_fail(f, -ret, "can't set up the block backend: %s", strerror(-ret)) : 0;
 }
 
 /* What a frontend's pages and events need, tried before any disk does. */
@@ -149,11 +164,16 @@ static int open_all(struct worker *w, int keep_fd, struct sr_fail *f)
 	if (!ret)
 		ret = open_registry(w, f);
 	if (!ret)
+		ret = open_backend(w, f);
+	if (!ret)
 		ret = open_blkback(w, f);
+	if (!ret)
+		ret = net_open(w->d, w->hv, w->backend, &w->net, f);
 	if (ret)
 		return ret;
 	subject.bb = w->bb;
 	subject.registry = w->registry;
+	subject.net = w->net;
 	subject.hand_over = w->hand_over;
 	subject.survives = sr_keep_survives(w->keep);
 	return control_start(&subject, &w->control, f);
@@ -178,7 +198,9 @@ static void say_ready(const struct worker *w, int ready_fd)
 static void close_all(struct worker *w)
 {
 	control_stop(w->control);
+	net_close(w->net);
 	sr_blkback_free(w->bb);
+	sr_backend_free(w->backend);
 	sr_blk_registry_free(w->registry);
 	sr_keep_close(w->keep);
 	sr_hv_close(w->hv);
@@ -202,7 +224,7 @@ int worker_run(struct daemon *d, int keep_fd, int ready_fd)
 		goto out;
 	}
 	say_ready(&w, ready_fd);
-	ret = sr_blkback_run(w.bb);
+	ret = sr_backend_run(w.backend);
 	if (control_lost_machine(w.control)) {
 		sr_log(&d->src, SR_LOG_ERROR, "%s is gone, and all disks with it",
 		       daemon_hypervisor(d));
