@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "caretaker.h"
 
+#include "device.h"
 #include "machines.h"
-#include "vbd.h"
 
 #include <embedded/control.h>
 
@@ -99,33 +99,33 @@ static char **list(struct caretaker *c, const char *path, unsigned *n)
 }
 
 /* A device of a guest that is gone: closed by its backend, then removed. */
-static void clean_device(struct caretaker *c, const struct vbd *vbd)
+static void clean_device(struct caretaker *c, const struct device *vbd)
 {
 	struct sr_fail f;
 
-	if (!vbd_remove(c->xs, c->dir, vbd, false, &f))
+	if (!device_remove(c->xs, c->dir, vbd, false, &f))
 		return;
-	machine_log(c->dir, "machine: domain %u, disk %u: %s; removed all the same", vbd->domid,
-		    vbd->devid, f.line);
-	vbd_erase(c->xs, vbd);
+	machine_log(c->dir, "machine: domain %u, %s %u: %s; removed all the same", vbd->domid,
+		    device_word(vbd), vbd->devid, f.line);
+	device_erase(c->xs, vbd);
 }
 
 /* What domain `backend` serves, or served, to guests that are gone. */
-static void clean_kind(struct caretaker *c, uint16_t backend, enum sr_disk_kind kind)
+static void clean_type(struct caretaker *c, uint16_t backend, enum device_type type,
+		       const char *name)
 {
-	struct vbd vbd = { .backend = backend, .kind = kind };
+	struct device vbd = { .backend = backend, .type = type };
 	char path[96], **guests, **devices;
 	unsigned n, m;
 
-	snprintf(path, sizeof(path), "/local/domain/%u/backend/%s", backend,
-		 sr_disk_kind_name(kind));
+	snprintf(path, sizeof(path), "/local/domain/%u/backend/%s", backend, name);
 	guests = list(c, path, &n);
 	for (unsigned i = 0; guests && i < n; i++) {
 		vbd.domid = (uint16_t)strtoul(guests[i], NULL, 10);
 		if (is_alive(c, vbd.domid))
 			continue;
-		snprintf(path, sizeof(path), "/local/domain/%u/backend/%s/%u", backend,
-			 sr_disk_kind_name(kind), vbd.domid);
+		snprintf(path, sizeof(path), "/local/domain/%u/backend/%s/%u", backend, name,
+			 vbd.domid);
 		devices = list(c, path, &m);
 		for (unsigned j = 0; devices && j < m; j++) {
 			vbd.devid = (uint32_t)strtoul(devices[j], NULL, 10);
@@ -139,8 +139,9 @@ static void clean_kind(struct caretaker *c, uint16_t backend, enum sr_disk_kind 
 static void clean(struct caretaker *c)
 {
 	for (size_t i = 0; i < c->count; i++) {
-		clean_kind(c, c->known[i].domid, SR_DISK_VBD);
-		clean_kind(c, c->known[i].domid, SR_DISK_QDISK);
+		clean_type(c, c->known[i].domid, DEVICE_VBD, "vbd");
+		clean_type(c, c->known[i].domid, DEVICE_QDISK, "qdisk");
+		clean_type(c, c->known[i].domid, DEVICE_VIF, "vif");
 	}
 }
 

@@ -68,6 +68,11 @@ bool console_copy(int fd);
 /* cmd_block.c: makes the device and waits for its backend; all or nothing. */
 struct sr_disk;
 int block_attach(struct cli *cli, uint16_t domid, const struct sr_disk *disk);
+/* The same of a NIC, cmd_network.c; `index`: its number where it has none of its own. */
+struct sr_nic;
+int network_attach(struct cli *cli, uint16_t domid, const struct sr_nic *nic, uint32_t index);
+/* dom0, or the domain that backend= names; NULL: it is not given. */
+int cli_backend(struct cli *cli, const char *name, uint16_t *domid);
 
 /*
  * cmd_xen.c: for the commands that exist on a Xen host. `daemon` and what is added to `array` are
@@ -75,6 +80,7 @@ int block_attach(struct cli *cli, uint16_t domid, const struct sr_disk *disk);
  */
 int xen_info(struct cli *cli, struct json_object **daemon);
 int xen_devices(struct cli *cli, int count, char **domains, struct json_object *array);
+int xen_nics(struct cli *cli, int count, char **domains, struct json_object *array);
 int xen_refresh(struct cli *cli, char *domain, const char *vdev);
 
 /* The commands: cmd_*.c */
@@ -85,6 +91,9 @@ int cmd_info(struct cli *cli, int argc, char **argv);
 int cmd_destroy(struct cli *cli, int argc, char **argv);
 int cmd_dmesg(struct cli *cli, int argc, char **argv);
 int cmd_console(struct cli *cli, int argc, char **argv);
+int cmd_network_attach(struct cli *cli, int argc, char **argv);
+int cmd_network_detach(struct cli *cli, int argc, char **argv);
+int cmd_network_list(struct cli *cli, int argc, char **argv);
 int cmd_block_attach(struct cli *cli, int argc, char **argv);
 int cmd_block_detach(struct cli *cli, int argc, char **argv);
 int cmd_block_list(struct cli *cli, int argc, char **argv);

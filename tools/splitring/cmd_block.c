@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli.h"
+#include "device.h"
 #include "machines.h"
-#include "vbd.h"
+#include "told.h"
 
 #include <blkfront/vdev.h>
 
@@ -16,15 +17,15 @@
 static const struct option no_options[] = { { 0 } };
 
 /* dom0, or the domain that backend= names. */
-static int find_backend(struct cli *cli, const struct sr_disk *disk, uint16_t *domid)
+int cli_backend(struct cli *cli, const char *name, uint16_t *domid)
 {
 	struct sr_domain_list_entry entry;
 	int ret;
 
 	*domid = 0;
-	if (!disk->backend)
+	if (!name)
 		return 0;
-	ret = cli_domain(cli, disk->backend, &entry);
+	ret = cli_domain(cli, name, &entry);
 	if (!ret)
 		*domid = entry.domid;
 	return ret;
@@ -32,16 +33,20 @@ static int find_backend(struct cli *cli, const struct sr_disk *disk, uint16_t *d
 
 int block_attach(struct cli *cli, uint16_t domid, const struct sr_disk *disk)
 {
-	struct vbd vbd = { .domid = domid, .kind = disk->kind, .devid = disk->number };
-	int ret = find_backend(cli, disk, &vbd.backend);
+	struct device vbd = {
+		.domid = domid,
+		.type = disk->kind == SR_DISK_QDISK ? DEVICE_QDISK : DEVICE_VBD,
+		.devid = disk->number,
+	};
+	int ret = cli_backend(cli, disk->backend, &vbd.backend);
 
 	if (!ret)
-		ret = vbd_add(cli->xs, &vbd, disk, &cli->fail);
+		ret = device_add(cli->xs, &vbd, vbd_write, disk, disk->vdev, &cli->fail);
 	if (ret)
 		return ret;
-	ret = vbd_wait(cli->xs, cli->dir, &vbd, disk, &cli->fail);
+	ret = device_wait(cli->xs, cli->dir, &vbd, disk->vdev, &cli->fail);
 	if (ret)
-		vbd_erase(cli->xs, &vbd);
+		device_erase(cli->xs, &vbd);
 	return ret;
 }
 
@@ -68,7 +73,7 @@ int cmd_block_attach(struct cli *cli, int argc, char **argv)
 	return ret;
 }
 
-static int find_vbd(struct cli *cli, const char *domain, const char *vdev, struct vbd *vbd)
+static int find_vbd(struct cli *cli, const char *domain, const char *vdev, struct device *vbd)
 {
 	struct sr_domain_list_entry entry;
 	uint32_t number;
@@ -81,7 +86,7 @@ static int find_vbd(struct cli *cli, const char *domain, const char *vdev, struc
 		ret = cli_domain(cli, domain, &entry);
 	if (ret)
 		return ret;
-	if (vbd_find(cli->xs, entry.domid, number, vbd))
+	if (device_find(cli->xs, DEVICE_VBD, entry.domid, number, vbd))
 		return sr_fail(&cli->fail, ENOENT,
 			       "%s: domain %u has no such disk; see splitring block-list", vdev,
 			       entry.domid);
@@ -92,7 +97,7 @@ int cmd_block_detach(struct cli *cli, int argc, char **argv)
 {
 	static const struct option options[] = { { "force", no_argument, NULL, 'f' }, { 0 } };
 	bool force = false;
-	struct vbd vbd;
+	struct device vbd;
 	int c, ret;
 
 	while ((c = cli_option(cli, argc, argv, options, 2, 2)) == 'f')
@@ -100,13 +105,13 @@ int cmd_block_detach(struct cli *cli, int argc, char **argv)
 	if (c != -1)
 		return CLI_USAGE;
 	ret = find_vbd(cli, argv[optind], argv[optind + 1], &vbd);
-	return ret ? ret : vbd_remove(cli->xs, cli->dir, &vbd, force, &cli->fail);
+	return ret ? ret : device_remove(cli->xs, cli->dir, &vbd, force, &cli->fail);
 }
 
 int cmd_block_refresh(struct cli *cli, int argc, char **argv)
 {
 	struct json_object *question, *answer;
-	struct vbd vbd;
+	struct device vbd;
 	int ret;
 
 	if (cli_option(cli, argc, argv, no_options, 2, 2) != -1)
@@ -128,57 +133,18 @@ int cmd_block_refresh(struct cli *cli, int argc, char **argv)
 	return ret;
 }
 
-/* What the last daemon that was asked has told: most devices have the same one. */
-struct told {
-	int backend; /* -1: none was asked */
-	struct json_object *answer;
-};
-
-static void ask(struct cli *cli, struct told *told, uint16_t backend)
-{
-	struct json_object *question = json_object_new_object();
-	struct sr_fail ignored;
-
-	json_object_put(told->answer);
-	told->answer = NULL;
-	told->backend = backend;
-	json_object_object_add(question, "cmd", json_object_new_string("list"));
-	machine_ask_daemon(cli->dir, backend, question, &told->answer, &ignored);
-}
-
-static int64_t number_of(struct json_object *o, const char *key)
-{
-	struct json_object *v;
-
-	return json_object_object_get_ex(o, key, &v) ? json_object_get_int64(v) : -1;
-}
-
-/* What the daemon tells of the device, or NULL; the caller owns a reference. */
-static struct json_object *find_told(const struct told *told, const struct vbd *vbd)
-{
-	struct json_object *devices;
-
-	if (!told->answer || !json_object_object_get_ex(told->answer, "devices", &devices))
-		return NULL;
-	for (size_t i = 0; i < json_object_array_length(devices); i++) {
-		struct json_object *o = json_object_array_get_idx(devices, i);
-
-		if (number_of(o, "domid") == vbd->domid && number_of(o, "devid") == vbd->devid)
-			return json_object_get(o);
-	}
-	return NULL;
-}
-
 /* The device from its nodes alone, where its daemon does not answer. */
-static struct json_object *from_store(struct cli *cli, const struct vbd *vbd)
+static struct json_object *from_store(struct cli *cli, const struct device *vbd)
 {
 	struct json_object *o = json_object_new_object();
-	char *vdev = vbd_read(cli->xs, vbd, "dev"), *params = vbd_read(cli->xs, vbd, "params");
+	char *vdev = device_read(cli->xs, vbd, "dev"),
+	     *params = device_read(cli->xs, vbd, "params");
 
 	json_object_object_add(o, "domid", json_object_new_int(vbd->domid));
 	json_object_object_add(o, "devid", json_object_new_int64(vbd->devid));
 	json_object_object_add(o, "vdev", json_object_new_string(vdev ? vdev : ""));
-	json_object_object_add(o, "type", json_object_new_string(sr_disk_kind_name(vbd->kind)));
+	json_object_object_add(o, "type",
+			       json_object_new_string(vbd->type == DEVICE_QDISK ? "qdisk" : "vbd"));
 	json_object_object_add(o, "params", json_object_new_string(params ? params : ""));
 	json_object_object_add(o, "state", json_object_new_string("not served"));
 	free(vdev);
@@ -189,18 +155,16 @@ static struct json_object *from_store(struct cli *cli, const struct vbd *vbd)
 static int add_devices(struct cli *cli, uint16_t domid, struct told *told,
 		       struct json_object *array)
 {
-	struct vbd *vbds;
+	struct device *vbds;
 	unsigned n;
-	int ret = vbd_list(cli->xs, domid, &vbds, &n);
+	int ret = device_list(cli->xs, DEVICE_VBD, domid, &vbds, &n);
 
 	if (ret)
 		return sr_fail(&cli->fail, -ret, "out of memory; free some");
 	for (unsigned i = 0; i < n; i++) {
 		struct json_object *o;
 
-		if (told->backend != vbds[i].backend)
-			ask(cli, told, vbds[i].backend);
-		o = find_told(told, &vbds[i]);
+		o = told_find(cli, told, "devices", &vbds[i]);
 		if (!o)
 			o = from_store(cli, &vbds[i]);
 		json_object_object_add(o, "backend", json_object_new_int(vbds[i].backend));
@@ -210,13 +174,6 @@ static int add_devices(struct cli *cli, uint16_t domid, struct told *told,
 	return 0;
 }
 
-static const char *text_of(struct json_object *o, const char *key)
-{
-	struct json_object *v;
-
-	return json_object_object_get_ex(o, key, &v) ? json_object_get_string(v) : "-";
-}
-
 static void print_table(struct json_object *array)
 {
 	printf("%-5s %-6s %-3s %-12s %-14s %-12s %-8s %s\n", "DomID", "Vdev", "BE", "State",
@@ -224,10 +181,10 @@ static void print_table(struct json_object *array)
 	for (size_t i = 0; i < json_object_array_length(array); i++) {
 		struct json_object *o = json_object_array_get_idx(array, i);
 
-		printf("%-5s %-6s %-3s %-12s %-14s %-12s %-8s %s\n", text_of(o, "domid"),
-		       text_of(o, "vdev"), text_of(o, "backend"), text_of(o, "state"),
-		       text_of(o, "size"), text_of(o, "requests"), text_of(o, "errors"),
-		       text_of(o, "params"));
+		printf("%-5s %-6s %-3s %-12s %-14s %-12s %-8s %s\n", told_text(o, "domid"),
+		       told_text(o, "vdev"), told_text(o, "backend"), told_text(o, "state"),
+		       told_text(o, "size"), told_text(o, "requests"), told_text(o, "errors"),
+		       told_text(o, "params"));
 	}
 }
 

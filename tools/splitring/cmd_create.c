@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli.h"
+#include "device.h"
 #include "guest.h"
 #include "machines.h"
-#include "vbd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -97,29 +97,38 @@ static int start_program(struct cli *cli, uint16_t domid, const struct guest *g,
 	return launch_go(l, g, &cli->fail);
 }
 
+static void remove_devices(struct cli *cli, uint16_t domid, enum device_type type)
+{
+	struct device *devices;
+	unsigned n;
+
+	if (device_list(cli->xs, type, domid, &devices, &n))
+		return;
+	for (unsigned i = 0; i < n; i++)
+		device_remove(cli->xs, cli->dir, &devices[i], true, &cli->fail);
+	free(devices);
+}
+
 /* All of it, or nothing stays behind. */
 static int build(struct cli *cli, const struct guest *g, struct launch *l)
 {
 	struct sr_fail why;
-	struct vbd *vbds;
 	uint16_t domid;
-	unsigned n;
 	int ret = create_domain(cli, g, &domid);
 
 	if (ret)
 		return ret;
 	for (size_t i = 0; i < g->disk_count && !ret; i++)
 		ret = block_attach(cli, domid, &g->disks[i]);
+	for (size_t i = 0; i < g->nic_count && !ret; i++)
+		ret = network_attach(cli, domid, &g->nics[i], (uint32_t)i);
 	if (!ret)
 		ret = start_program(cli, domid, g, l);
 	if (!ret)
 		return 0;
 	why = cli->fail;
-	if (!vbd_list(cli->xs, domid, &vbds, &n)) {
-		for (unsigned i = 0; i < n; i++)
-			vbd_remove(cli->xs, cli->dir, &vbds[i], true, &cli->fail);
-		free(vbds);
-	}
+	remove_devices(cli, domid, DEVICE_VBD);
+	remove_devices(cli, domid, DEVICE_VIF);
 	sr_control_destroy(cli->ctl, domid);
 	cli->fail = why;
 	return ret;

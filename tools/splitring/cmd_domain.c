@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "cli.h"
+#include "device.h"
 #include "machines.h"
-#include "vbd.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -245,18 +245,18 @@ int cmd_info(struct cli *cli, int argc, char **argv)
 }
 
 /* The machine's caretaker closes and removes what a guest leaves: wait until it has. */
-static int wait_clean(struct cli *cli, const struct vbd *vbds, unsigned n)
+static int wait_clean(struct cli *cli, const struct device *vbds, unsigned n)
 {
 	struct timespec nap = { .tv_nsec = 10000000 };
 	int ms = 0;
 
 	for (unsigned i = 0; i < n; i++) {
-		for (; vbd_state(cli->xs, &vbds[i]) >= 0; ms += 10) {
+		for (; device_state(cli->xs, &vbds[i]) >= 0; ms += 10) {
 			if (ms >= CLEAN_MS)
 				return sr_fail(&cli->fail, ETIMEDOUT,
-					       "domain %u is gone, but its disks are not closed "
+					       "domain %u is gone, but its %ss are not closed "
 					       "yet; see splitringd's log",
-					       vbds[i].domid);
+					       vbds[i].domid, device_word(&vbds[i]));
 			nanosleep(&nap, NULL);
 		}
 	}
@@ -266,8 +266,8 @@ static int wait_clean(struct cli *cli, const struct vbd *vbds, unsigned n)
 static int destroy(struct cli *cli, const char *what)
 {
 	struct sr_domain_list_entry entry;
-	struct vbd *vbds;
-	unsigned n;
+	struct device *vbds, *vifs;
+	unsigned n, m;
 	int ret = cli_domain(cli, what, &entry);
 
 	if (ret)
@@ -275,15 +275,22 @@ static int destroy(struct cli *cli, const char *what)
 	if (entry.kind == SR_KIND_DOM0)
 		return sr_fail(&cli->fail, EINVAL,
 			       "domain 0 is the machine itself; use splitring machine stop");
-	if (vbd_list(cli->xs, entry.domid, &vbds, &n))
+	if (device_list(cli->xs, DEVICE_VBD, entry.domid, &vbds, &n))
 		return sr_fail(&cli->fail, ENOMEM, "out of memory; free some");
+	if (device_list(cli->xs, DEVICE_VIF, entry.domid, &vifs, &m)) {
+		free(vbds);
+		return sr_fail(&cli->fail, ENOMEM, "out of memory; free some");
+	}
 	ret = sr_control_destroy(cli->ctl, entry.domid);
 	/* It may have ended by itself meanwhile. */
 	if (ret && ret != -ESRCH)
 		sr_fail(&cli->fail, -ret, "%s: can't be destroyed: %s", entry.name, strerror(-ret));
 	else
 		ret = wait_clean(cli, vbds, n);
+	if (!ret)
+		ret = wait_clean(cli, vifs, m);
 	free(vbds);
+	free(vifs);
 	return ret;
 }
 

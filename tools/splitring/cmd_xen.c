@@ -66,14 +66,15 @@ int xen_info(struct cli *cli, struct json_object **daemon)
 	return ret;
 }
 
-int xen_devices(struct cli *cli, int count, char **domains, struct json_object *array)
+static int devices_of(struct cli *cli, const char *key, int count, char **domains,
+		      struct json_object *array)
 {
 	struct json_object *info = NULL, *answer = NULL, *devices;
 	int ret = ask(cli, "info", &info);
 
 	if (!ret)
 		ret = ask(cli, "list", &answer);
-	if (ret || !json_object_object_get_ex(answer, "devices", &devices))
+	if (ret || !json_object_object_get_ex(answer, key, &devices))
 		goto out;
 	for (int i = 0; (i < count || !i) && !ret; i++) {
 		unsigned domid = 0;
@@ -94,6 +95,16 @@ out:
 	json_object_put(answer);
 	json_object_put(info);
 	return ret;
+}
+
+int xen_devices(struct cli *cli, int count, char **domains, struct json_object *array)
+{
+	return devices_of(cli, "devices", count, domains, array);
+}
+
+int xen_nics(struct cli *cli, int count, char **domains, struct json_object *array)
+{
+	return devices_of(cli, "vifs", count, domains, array);
 }
 
 int xen_refresh(struct cli *cli, char *domain, const char *vdev)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #define MAX_DISKS 256
+#define MAX_NICS  64
 
 static const struct sr_cfg_key keys[] = {
 	{ .name = "name", .type = SR_CFG_STRING },
@@ -96,9 +97,6 @@ static int refuse_foreign(const struct sr_cfg *cfg, struct sr_fail *f)
 					   "%s: `%s' can't be done; a guest that ends is destroyed",
 					   events[i], action);
 	}
-	if (sr_cfg_count(cfg, "vif"))
-		return sr_cfg_fail(cfg, "vif", f, EINVAL,
-				   "vif: network interfaces are not served yet; remove it");
 	return 0;
 }
 
@@ -180,6 +178,29 @@ static int read_disks(struct guest *g, const struct sr_cfg *cfg, struct sr_fail 
 	return 0;
 }
 
+static int read_nics(struct guest *g, const struct sr_cfg *cfg, struct sr_fail *f)
+{
+	size_t n = sr_cfg_count(cfg, "vif");
+	struct sr_fail why;
+
+	if (!n)
+		return 0;
+	if (n > MAX_NICS)
+		return sr_cfg_fail(cfg, "vif", f, EINVAL, "vif: %zu NICs; give at most %d", n,
+				   MAX_NICS);
+	g->nics = calloc(n, sizeof(*g->nics));
+	if (!g->nics)
+		return fail_memory(f);
+	for (size_t i = 0; i < n; i++) {
+		int ret = sr_nic_parse(sr_cfg_item(cfg, "vif", i), &g->nics[i], &why);
+
+		if (ret)
+			return sr_cfg_fail(cfg, "vif", f, -ret, "%s", why.line);
+		g->nic_count++;
+	}
+	return 0;
+}
+
 int guest_read(const char *path, const char *const *more, struct guest *g, struct sr_fail *f)
 {
 	struct sr_cfg *cfg;
@@ -200,6 +221,8 @@ int guest_read(const char *path, const char *const *more, struct guest *g, struc
 		ret = read_command(g, cfg, f);
 	if (!ret)
 		ret = read_disks(g, cfg, f);
+	if (!ret)
+		ret = read_nics(g, cfg, f);
 	sr_cfg_free(cfg);
 	if (ret)
 		guest_free(g);
@@ -212,7 +235,10 @@ void guest_free(struct guest *g)
 		sr_disk_free(&g->disks[i]);
 	for (char **arg = g->argv; arg && *arg; arg++)
 		free(*arg);
+	for (size_t i = 0; i < g->nic_count; i++)
+		sr_nic_free(&g->nics[i]);
 	free(g->disks);
+	free(g->nics);
 	free(g->argv);
 	free(g->name);
 	free(g->kernel);

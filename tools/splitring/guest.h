@@ -4,6 +4,7 @@
 
 #include <tools/disk.h>
 #include <tools/fail.h>
+#include <tools/nic.h>
 
 #include <stddef.h>
 #include <stdint.h>
@@ -23,6 +24,8 @@ struct guest {
 	unsigned vcpus;
 	struct sr_disk *disks;
 	size_t disk_count;
+	struct sr_nic *nics;
+	size_t nic_count;
 };
 
 /* `more`: "key=value" strings that go over the file, ends in NULL. */

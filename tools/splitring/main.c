@@ -33,6 +33,10 @@ static const struct command commands[] = {
 	{ "block-list", "[DOMAIN]... [--json]", "the disks and their statistics", cmd_block_list },
 	{ "block-refresh", "DOMAIN VDEV", "look at the size of a disk's image again",
 	  cmd_block_refresh },
+	{ "network-attach", "DOMAIN [KEY=VALUE]...", "give a guest a NIC", cmd_network_attach },
+	{ "network-detach", "DOMAIN DEVID|MAC [--force]", "take it away", cmd_network_detach },
+	{ "network-list", "[DOMAIN]... [--json]", "the NICs and their statistics",
+	  cmd_network_list },
 	{ 0 },
 };
 
@@ -107,9 +111,10 @@ int cli_open(struct cli *cli)
 	if (ret)
 		return ret;
 	if (cli->xen)
-		return sr_fail(&cli->fail, ENOTSUP,
-			       "on a Xen host that is xl's; splitring has info, block-list and "
-			       "block-refresh there");
+		return sr_fail(
+		    &cli->fail, ENOTSUP,
+		    "on a Xen host that is xl's; splitring has info, block-list, network-list and "
+		    "block-refresh there");
 	ret = sr_control_open(cli->dir, &cli->ctl);
 	if (ret == -ENOENT || ret == -ECONNREFUSED)
 		return sr_fail(&cli->fail, ENOENT,

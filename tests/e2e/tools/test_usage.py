@@ -89,8 +89,8 @@ def test_guest_config():
                  "that ends is destroyed"),
                 (sh + 'uuid="12"\n', f"{cfg}:3: uuid: bad value `12'; write 32 hexadecimal digits, "
                  "as uuidgen(1) does"),
-                (sh + 'vif=["bridge=x"]\n', f"{cfg}:3: vif: network interfaces are not served yet; "
-                 "remove it"),
+                (sh + 'vif=["model=e1000"]\n', f"{cfg}:3: vif `model=e1000': model=e1000 is an "
+                 "emulated NIC, which needs a real Xen; leave it out"),
                 (sh + 'extra="\'a"\n', f"{cfg}:3: extra: a quote is not closed in `'a'; close it"),
                 (sh + 'disk=["/i,qcow2,xvda,w"]\n', f"{cfg}:3: disk `/i,qcow2,xvda,w': format=qcow2 "
                  "is not served; convert the image to raw"),
@@ -163,8 +163,8 @@ def test_daemon_config():
     """splitringd --check-config: ok, or what is wrong and where"""
     m = Machine()
     cfg = m.path("d.conf")
-    known = ("hypervisor, log, log_level, threads, cpus, mode, spin_us, drivers, pidfile, "
-             "supervisor, max_queues, max_ring_page_order, max_indirect_segments, "
+    known = ("hypervisor, log, log_level, threads, cpus, mode, spin_us, drivers, bridges, "
+             "ports, net_threads, net_cpus, net_max_queues, pidfile, supervisor, max_queues, max_ring_page_order, max_indirect_segments, "
              "max_persistent_grants")
     for text, line in [
             ("frob = 1\n", f"{cfg}:1: unknown key `frob'; known are {known}"),

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-#include "vbd.h"
+#include "device.h"
 
 #include "machines.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,20 +19,39 @@
 
 #define PATH_SIZE 160
 
-static void frontend_path(const struct vbd *v, char *path)
+static const char *const type_names[] = {
+	[DEVICE_VBD] = "vbd",
+	[DEVICE_QDISK] = "qdisk",
+	[DEVICE_VIF] = "vif",
+};
+
+/* A guest has no two ways to a disk. */
+static const char *front_name(enum device_type type)
 {
-	snprintf(path, PATH_SIZE, "/local/domain/%u/device/vbd/%u", v->domid, v->devid);
+	return type == DEVICE_VIF ? "vif" : "vbd";
 }
 
-static void backend_path(const struct vbd *v, char *path)
+const char *device_word(const struct device *v)
+{
+	return v->type == DEVICE_VIF ? "NIC" : "disk";
+}
+
+static void frontend_path(const struct device *v, char *path)
+{
+	snprintf(path, PATH_SIZE, "/local/domain/%u/device/%s/%u", v->domid, front_name(v->type),
+		 v->devid);
+}
+
+static void backend_path(const struct device *v, char *path)
 {
 	snprintf(path, PATH_SIZE, "/local/domain/%u/backend/%s/%u/%u", v->backend,
-		 sr_disk_kind_name(v->kind), v->domid, v->devid);
+		 type_names[v->type], v->domid, v->devid);
 }
 
-static void record_path(const struct vbd *v, char *path)
+static void record_path(const struct device *v, char *path)
 {
-	snprintf(path, PATH_SIZE, "/libxl/%u/device/vbd/%u", v->domid, v->devid);
+	snprintf(path, PATH_SIZE, "/libxl/%u/device/%s/%u", v->domid, front_name(v->type),
+		 v->devid);
 }
 
 static int64_t now_ms(void)
@@ -76,40 +94,6 @@ static bool make_dir(struct xs_handle *xs, xs_transaction_t t, const char *path,
 	       xs_set_permissions(xs, t, path, perms, owner == reader ? 1 : 2);
 }
 
-/* What libxl writes for a disk into the backend's directory, and again into its own record. */
-static bool write_backend(struct xs_handle *xs, xs_transaction_t t, const char *dir,
-			  const struct vbd *v, const struct sr_disk *disk)
-{
-	const char *prefix = v->kind == SR_DISK_QDISK ? "aio:" : "";
-	char front[PATH_SIZE], params[PATH_MAX + 8];
-
-	frontend_path(v, front);
-	snprintf(params, sizeof(params), "%s%s", prefix, disk->target);
-	return write_node(xs, t, dir, "frontend", front) &&
-	       write_node(xs, t, dir, "params", params) &&
-	       write_number(xs, t, dir, "frontend-id", v->domid) &&
-	       write_node(xs, t, dir, "online", "1") &&
-	       write_node(xs, t, dir, "removable", disk->removable ? "1" : "0") &&
-	       write_node(xs, t, dir, "bootable", "1") &&
-	       write_number(xs, t, dir, "state", XenbusStateInitialising) &&
-	       write_node(xs, t, dir, "dev", disk->vdev) &&
-	       write_node(xs, t, dir, "type", v->kind == SR_DISK_QDISK ? "qdisk" : "phy") &&
-	       write_node(xs, t, dir, "mode", disk->writable ? "w" : "r") &&
-	       write_node(xs, t, dir, "device-type", disk->cdrom ? "cdrom" : "disk") &&
-	       (!disk->direct_io_safe || write_node(xs, t, dir, "direct-io-safe", "1")) &&
-	       write_node(xs, t, dir, "discard-enable", disk->discard ? "1" : "0");
-}
-
-static bool write_frontend(struct xs_handle *xs, xs_transaction_t t, const char *dir,
-			   const struct vbd *v, const struct sr_disk *disk, const char *back)
-{
-	return write_node(xs, t, dir, "backend", back) &&
-	       write_number(xs, t, dir, "backend-id", v->backend) &&
-	       write_number(xs, t, dir, "state", XenbusStateInitialising) &&
-	       write_number(xs, t, dir, "virtual-device", v->devid) &&
-	       write_node(xs, t, dir, "device-type", disk->cdrom ? "cdrom" : "disk");
-}
-
 static bool exists(struct xs_handle *xs, xs_transaction_t t, const char *path)
 {
 	unsigned len;
@@ -119,23 +103,37 @@ static bool exists(struct xs_handle *xs, xs_transaction_t t, const char *path)
 	return value;
 }
 
-static bool write_all(struct xs_handle *xs, xs_transaction_t t, const struct vbd *v,
-		      const struct sr_disk *disk)
+static bool write_all(struct xs_handle *xs, xs_transaction_t t, const struct device *v,
+		      device_writer *writer, const void *arg)
 {
 	char front[PATH_SIZE], back[PATH_SIZE], record[PATH_SIZE];
+	struct device_nodes nodes = { .xs = xs, .t = t, .dir = front };
 
 	frontend_path(v, front);
 	backend_path(v, back);
 	record_path(v, record);
-	return make_dir(xs, t, front, v->domid, v->backend) &&
-	       write_frontend(xs, t, front, v, disk, back) &&
-	       make_dir(xs, t, back, v->backend, v->domid) && write_backend(xs, t, back, v, disk) &&
-	       make_dir(xs, t, record, 0, 0) && write_node(xs, t, record, "backend", back) &&
-	       write_backend(xs, t, record, v, disk);
+	if (!make_dir(xs, t, front, v->domid, v->backend) ||
+	    !write_node(xs, t, front, "backend", back) ||
+	    !write_number(xs, t, front, "backend-id", v->backend) ||
+	    !write_number(xs, t, front, "state", XenbusStateInitialising) ||
+	    !writer(&nodes, v, arg, false) || !make_dir(xs, t, back, v->backend, v->domid) ||
+	    !make_dir(xs, t, record, 0, 0) || !write_node(xs, t, record, "backend", back))
+		return false;
+	/* libxl keeps a record of its own of what it has told the backend. */
+	for (unsigned i = 0; i < 2; i++) {
+		nodes.dir = i ? record : back;
+		if (!write_node(xs, t, nodes.dir, "frontend", front) ||
+		    !write_number(xs, t, nodes.dir, "frontend-id", v->domid) ||
+		    !write_node(xs, t, nodes.dir, "online", "1") ||
+		    !write_number(xs, t, nodes.dir, "state", XenbusStateInitialising) ||
+		    !writer(&nodes, v, arg, true))
+			return false;
+	}
+	return true;
 }
 
-int vbd_add(struct xs_handle *xs, const struct vbd *v, const struct sr_disk *disk,
-	    struct sr_fail *f)
+int device_add(struct xs_handle *xs, const struct device *v, device_writer *writer, const void *arg,
+	       const char *name, struct sr_fail *f)
 {
 	char record[PATH_SIZE];
 
@@ -148,11 +146,11 @@ int vbd_add(struct xs_handle *xs, const struct vbd *v, const struct sr_disk *dis
 		if (exists(xs, t, record)) {
 			xs_transaction_end(xs, t, true);
 			return sr_fail(f, EEXIST,
-				       "%s: domain %u has such a disk; detach it, or use another "
-				       "vdev",
-				       disk->vdev, v->domid);
+				       "%s: domain %u has such a %s; detach it, or use another %s",
+				       name, v->domid, device_word(v),
+				       v->type == DEVICE_VIF ? "devid" : "vdev");
 		}
-		if (!write_all(xs, t, v, disk)) {
+		if (!write_all(xs, t, v, writer, arg)) {
 			int err = errno;
 
 			xs_transaction_end(xs, t, true);
@@ -164,10 +162,10 @@ int vbd_add(struct xs_handle *xs, const struct vbd *v, const struct sr_disk *dis
 		if (errno != EAGAIN)
 			break;
 	}
-	return sr_fail(f, errno, "%s: can't write its nodes into xenstore: %m", disk->vdev);
+	return sr_fail(f, errno, "%s: can't write its nodes into xenstore: %m", name);
 }
 
-char *vbd_read(struct xs_handle *xs, const struct vbd *v, const char *node)
+char *device_read(struct xs_handle *xs, const struct device *v, const char *node)
 {
 	char dir[PATH_SIZE], path[PATH_SIZE + 64];
 
@@ -176,9 +174,9 @@ char *vbd_read(struct xs_handle *xs, const struct vbd *v, const char *node)
 	return xs_read(xs, XBT_NULL, path, NULL);
 }
 
-int vbd_state(struct xs_handle *xs, const struct vbd *v)
+int device_state(struct xs_handle *xs, const struct device *v)
 {
-	char *text = vbd_read(xs, v, "state");
+	char *text = device_read(xs, v, "state");
 	int state = text ? atoi(text) : -1;
 
 	free(text);
@@ -198,30 +196,40 @@ static bool wait_event(struct xs_handle *xs, int64_t deadline)
 	return left > 0;
 }
 
+bool device_put(const struct device_nodes *nodes, const char *node, const char *value)
+{
+	return write_node(nodes->xs, nodes->t, nodes->dir, node, value);
+}
+
+bool device_put_number(const struct device_nodes *nodes, const char *node, uint32_t value)
+{
+	return write_number(nodes->xs, nodes->t, nodes->dir, node, value);
+}
+
 static void forget_events(struct xs_handle *xs, const char *path)
 {
 	char **event;
 
-	xs_unwatch(xs, path, "vbd");
+	xs_unwatch(xs, path, "device");
 	while ((event = xs_check_watch(xs)))
 		free(event);
 }
 
-static int check_served(struct xs_handle *xs, const struct vbd *v, const struct sr_disk *disk,
+static int check_served(struct xs_handle *xs, const struct device *v, const char *name,
 			struct sr_fail *f)
 {
-	char *status = vbd_read(xs, v, "hotplug-status");
+	char *status = device_read(xs, v, "hotplug-status");
 	bool refused = status && !strcmp(status, "error");
-	int state = vbd_state(xs, v), ret = -EAGAIN;
+	int state = device_state(xs, v), ret = -EAGAIN;
 	char *why;
 
 	free(status);
 	if (state < 0)
 		return sr_fail(f, EIO, "%s: the device was removed while it was being attached",
-			       disk->vdev);
+			       name);
 	if (refused || state == XenbusStateClosing || state == XenbusStateClosed) {
-		why = vbd_read(xs, v, "hotplug-error");
-		ret = sr_fail(f, EIO, "%s: splitringd refused it: %s", disk->vdev,
+		why = device_read(xs, v, "hotplug-error");
+		ret = sr_fail(f, EIO, "%s: splitringd refused it: %s", name,
 			      why ? why : "no reason given; see its log");
 		free(why);
 	} else if (state >= XenbusStateInitWait) {
@@ -230,8 +238,8 @@ static int check_served(struct xs_handle *xs, const struct vbd *v, const struct 
 	return ret;
 }
 
-int vbd_wait(struct xs_handle *xs, const char *dir, const struct vbd *v, const struct sr_disk *disk,
-	     struct sr_fail *f)
+int device_wait(struct xs_handle *xs, const char *dir, const struct device *v, const char *name,
+		struct sr_fail *f)
 {
 	int64_t start = now_ms(), absent = start + ABSENT_MS, deadline = start + STEP_MS;
 	char back[PATH_SIZE];
@@ -239,9 +247,9 @@ int vbd_wait(struct xs_handle *xs, const char *dir, const struct vbd *v, const s
 	int ret;
 
 	backend_path(v, back);
-	if (!xs_watch(xs, back, "vbd"))
-		return sr_fail(f, errno, "%s: can't watch xenstore: %m", disk->vdev);
-	while ((ret = check_served(xs, v, disk, f)) == -EAGAIN) {
+	if (!xs_watch(xs, back, "device"))
+		return sr_fail(f, errno, "%s: can't watch xenstore: %m", name);
+	while ((ret = check_served(xs, v, name, f)) == -EAGAIN) {
 		alive = machine_has_daemon(dir, v->backend);
 		if (!wait_event(xs, alive ? deadline : absent))
 			break;
@@ -253,9 +261,9 @@ int vbd_wait(struct xs_handle *xs, const char *dir, const struct vbd *v, const s
 		return sr_fail(f, ENOENT,
 			       "%s: no splitringd serves domain %u; start it: splitringd "
 			       "--hypervisor embedded:%s",
-			       disk->vdev, v->backend, dir);
-	return sr_fail(f, ETIMEDOUT, "%s: splitringd has not answered in %d s; see its log",
-		       disk->vdev, STEP_MS / 1000);
+			       name, v->backend, dir);
+	return sr_fail(f, ETIMEDOUT, "%s: splitringd has not answered in %d s; see its log", name,
+		       STEP_MS / 1000);
 }
 
 static void erase_empty(struct xs_handle *xs, char *path)
@@ -273,7 +281,7 @@ static void erase_empty(struct xs_handle *xs, char *path)
 	}
 }
 
-void vbd_erase(struct xs_handle *xs, const struct vbd *v)
+void device_erase(struct xs_handle *xs, const struct device *v)
 {
 	char front[PATH_SIZE], back[PATH_SIZE], record[PATH_SIZE];
 	xs_transaction_t t;
@@ -296,7 +304,7 @@ void vbd_erase(struct xs_handle *xs, const struct vbd *v)
 
 /* online 0 and state 5 in one transaction: the backend is to close and not to wait for a reconnect.
  */
-static int ask_to_close(struct xs_handle *xs, const struct vbd *v, struct sr_fail *f)
+static int ask_to_close(struct xs_handle *xs, const struct device *v, struct sr_fail *f)
 {
 	char back[PATH_SIZE];
 	xs_transaction_t t;
@@ -315,15 +323,15 @@ static int ask_to_close(struct xs_handle *xs, const struct vbd *v, struct sr_fai
 	return 0;
 }
 
-int vbd_remove(struct xs_handle *xs, const char *dir, const struct vbd *v, bool force,
-	       struct sr_fail *f)
+int device_remove(struct xs_handle *xs, const char *dir, const struct device *v, bool force,
+		  struct sr_fail *f)
 {
 	int64_t deadline = now_ms() + STEP_MS;
-	int state = vbd_state(xs, v), ret = 0;
+	int state = device_state(xs, v), ret = 0;
 	char back[PATH_SIZE];
 
 	if (force) {
-		vbd_erase(xs, v);
+		device_erase(xs, v);
 		return 0;
 	}
 	backend_path(v, back);
@@ -331,24 +339,23 @@ int vbd_remove(struct xs_handle *xs, const char *dir, const struct vbd *v, bool 
 		ret = ask_to_close(xs, v, f);
 	if (ret)
 		return ret;
-	if (machine_has_daemon(dir, v->backend) && xs_watch(xs, back, "vbd")) {
+	if (machine_has_daemon(dir, v->backend) && xs_watch(xs, back, "device")) {
 		do
-			state = vbd_state(xs, v);
+			state = device_state(xs, v);
 		while (state >= 0 && state != XenbusStateClosed && wait_event(xs, deadline));
 		forget_events(xs, back);
 		if (state >= 0 && state != XenbusStateClosed)
-			return sr_fail(
-			    f, EBUSY,
-			    "domain %u has not let go of the disk in %d s; try again, or "
-			    "use --force",
-			    v->domid, STEP_MS / 1000);
+			return sr_fail(f, EBUSY,
+				       "domain %u has not let go of the %s in %d s; try again, or "
+				       "use --force",
+				       v->domid, device_word(v), STEP_MS / 1000);
 	}
-	vbd_erase(xs, v);
+	device_erase(xs, v);
 	return 0;
 }
 
 /* "/local/domain/B/backend/KIND/DOMID/DEVID" */
-static bool parse_backend(const char *path, struct vbd *v)
+static bool parse_backend(const char *path, struct device *v)
 {
 	unsigned backend, domid, devid;
 	char kind[8];
@@ -357,16 +364,18 @@ static bool parse_backend(const char *path, struct vbd *v)
 		   &devid) != 4)
 		return false;
 	v->backend = (uint16_t)backend;
-	v->kind = strcmp(kind, "qdisk") ? SR_DISK_VBD : SR_DISK_QDISK;
-	return domid == v->domid && devid == v->devid;
+	if (v->type != DEVICE_VIF)
+		v->type = strcmp(kind, "qdisk") ? DEVICE_VBD : DEVICE_QDISK;
+	return domid == v->domid && devid == v->devid && !strcmp(kind, type_names[v->type]);
 }
 
-int vbd_find(struct xs_handle *xs, uint16_t domid, uint32_t devid, struct vbd *v)
+int device_find(struct xs_handle *xs, enum device_type type, uint16_t domid, uint32_t devid,
+		struct device *v)
 {
 	char path[PATH_SIZE], *back;
 	bool good;
 
-	*v = (struct vbd){ .domid = domid, .devid = devid };
+	*v = (struct device){ .type = type, .domid = domid, .devid = devid };
 	record_path(v, path);
 	strcat(path, "/backend");
 	back = xs_read(xs, XBT_NULL, path, NULL);
@@ -377,31 +386,33 @@ int vbd_find(struct xs_handle *xs, uint16_t domid, uint32_t devid, struct vbd *v
 
 static int by_devid(const void *a, const void *b)
 {
-	uint32_t x = ((const struct vbd *)a)->devid, y = ((const struct vbd *)b)->devid;
+	uint32_t x = ((const struct device *)a)->devid, y = ((const struct device *)b)->devid;
 
 	return x < y ? -1 : x > y;
 }
 
-int vbd_list(struct xs_handle *xs, uint16_t domid, struct vbd **vbds, unsigned *count)
+int device_list(struct xs_handle *xs, enum device_type type, uint16_t domid,
+		struct device **devices, unsigned *count)
 {
 	char path[PATH_SIZE], **names;
 	unsigned n = 0;
 
-	*vbds = NULL;
+	*devices = NULL;
 	*count = 0;
-	snprintf(path, sizeof(path), "/libxl/%u/device/vbd", domid);
+	snprintf(path, sizeof(path), "/libxl/%u/device/%s", domid, front_name(type));
 	names = xs_directory(xs, XBT_NULL, path, &n);
 	if (!names || !n) {
 		free(names);
 		return 0;
 	}
-	*vbds = calloc(n, sizeof(**vbds));
-	for (unsigned i = 0; *vbds && i < n; i++)
-		if (!vbd_find(xs, domid, (uint32_t)strtoul(names[i], NULL, 10), *vbds + *count))
+	*devices = calloc(n, sizeof(**devices));
+	for (unsigned i = 0; *devices && i < n; i++)
+		if (!device_find(xs, type, domid, (uint32_t)strtoul(names[i], NULL, 10),
+				 *devices + *count))
 			(*count)++;
 	free(names);
-	if (!*vbds)
+	if (!*devices)
 		return -ENOMEM;
-	qsort(*vbds, *count, sizeof(**vbds), by_devid);
+	qsort(*devices, *count, sizeof(**devices), by_devid);
 	return 0;
 }
