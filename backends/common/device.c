@@ -232,7 +232,7 @@ static bool has_rival(struct sr_device *dev)
  */
 static int look(struct sr_device *dev, enum sr_xenbus_event *event)
 {
-	unsigned own;
+	unsigned own = XenbusStateUnknown;
 	int rc;
 
 	dev->trouble = 0;
@@ -500,7 +500,7 @@ int sr_device_new(struct sr_backend *b, const struct sr_backend_type *type, uint
 {
 	enum sr_xenbus_event front = SR_XB_FRONT_GONE;
 	struct sr_device *dev;
-	unsigned own;
+	unsigned own = XenbusStateUnknown;
 	int rc = make(b, type, domid, devid, &dev);
 
 	if (rc)

@@ -72,7 +72,7 @@ int cmd_network_attach(struct cli *cli, int argc, char **argv)
 {
 	struct sr_domain_list_entry entry;
 	struct sr_nic nic;
-	uint32_t number;
+	uint32_t number = 0;
 	char *spec;
 	int ret;
 
