@@ -109,6 +109,14 @@ static void purge(struct sr_persistent *p, unsigned want)
 	p->purged += freed;
 }
 
+void sr_persistent_shed(struct sr_persistent *p, uint32_t place)
+{
+	if (p->in_use[place])
+		return;
+	drop(p, place);
+	p->purged++;
+}
+
 /* Whether there is room for one more, be it in the place of others. */
 static bool make_room(struct sr_persistent *p)
 {
@@ -121,6 +129,16 @@ static bool make_room(struct sr_persistent *p)
 	p->missed = 0;
 	purge(p, want);
 	return p->count < p->limit;
+}
+
+/*
+ * The hypervisor has no room for more. To ask again for each page would cost, and to keep all that
+ * there is would leave nothing for the ring of the next disk.
+ */
+static void lower_limit(struct sr_persistent *p)
+{
+	p->limit = p->count - p->count / 4;
+	purge(p, p->count - p->limit);
 }
 
 uint32_t sr_persistent_add(struct sr_persistent *p, uint32_t ref, void **addr)
@@ -139,11 +157,10 @@ uint32_t sr_persistent_add(struct sr_persistent *p, uint32_t ref, void **addr)
 			return SR_PERSISTENT_NONE;
 		/* For writing, whatever this request does: the next one may need it. */
 		rc = sr_gnttab_map(p->gt, p->domid, &ref, 1, PROT_READ | PROT_WRITE, &page);
-		/* The hypervisor has no room for more: to ask again for each page would cost. */
-		if (rc == -ENOSPC)
-			p->limit = p->count;
 		if (rc) {
 			give_back(p->budget);
+			if (rc == -ENOSPC)
+				lower_limit(p);
 			return SR_PERSISTENT_NONE;
 		}
 		p->refs[i] = ref;

@@ -7,8 +7,9 @@
  * (feature-persistent). A hash table of fixed size: the guest chooses its keys, so a lookup looks
  * at a bounded number of places, however the guest has chosen. Where a page finds no place, or the
  * limit is reached, the caller does without; only now and then those not used for longest make
- * room, as a page's map has to be worth its cost. Where the hypervisor maps no more, what is mapped
- * then becomes the limit. Queues of one guest have a common budget besides.
+ * room, as a page's map has to be worth its cost. Where the hypervisor maps no more, three
+ * quarters of what is mapped then become the limit. Queues of one guest have a common budget
+ * besides.
  *
  * Threads: the queue's.
  */
@@ -93,9 +94,15 @@ static inline uint32_t sr_persistent_get(struct sr_persistent *p, uint32_t ref, 
 	return sr_persistent_add(p, ref, addr);
 }
 
+/* Unmaps it if nobody uses it. */
+void sr_persistent_shed(struct sr_persistent *p, uint32_t place);
+
 static inline void sr_persistent_put(struct sr_persistent *p, uint32_t place)
 {
 	p->in_use[place]--;
+	/* Only after the limit was lowered while all were in use. */
+	if (p->count > p->limit)
+		sr_persistent_shed(p, place);
 }
 
 #endif

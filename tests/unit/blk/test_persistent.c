@@ -59,10 +59,11 @@ static void no_room_lowers_the_limit(void **state)
 	for (uint32_t ref = 10; ref < 20; ref++)
 		assert_int_equal(sr_persistent_get(&p, ref, &addr), SR_PERSISTENT_NONE);
 	assert_int_equal(asked, 11);
-	assert_int_equal(p.limit, 10);
-	/* Those that are not take turns. */
+	assert_int_equal(p.limit, 8);
+	/* Those that are not leave room for others, and take turns. */
 	for (uint32_t ref = 0; ref < 10; ref++)
 		sr_persistent_put(&p, place[ref]);
+	assert_int_equal(mapped, 8);
 	p.tick++;
 	place[0] = SR_PERSISTENT_NONE;
 	for (unsigned i = 0; i < 2 * SR_PERSISTENT_PACE && place[0] == SR_PERSISTENT_NONE; i++)
@@ -70,7 +71,23 @@ static void no_room_lowers_the_limit(void **state)
 	assert_int_not_equal(place[0], SR_PERSISTENT_NONE);
 	assert_ptr_equal(addr, pages[20]);
 	sr_persistent_put(&p, place[0]);
-	assert_true(p.count <= 10);
+	assert_true(p.count <= 8);
+	assert_int_equal(mapped, p.count);
+	sr_persistent_destroy(&p);
+	assert_int_equal(mapped, 0);
+}
+
+/* What is not in use goes at once: nobody may come by any more. */
+static void no_room_leaves_some_to_others(void **state)
+{
+	struct sr_persistent p;
+	void *addr;
+
+	assert_int_equal(sr_persistent_init(&p, NULL, 1, 32, NULL), 0);
+	for (uint32_t ref = 0; ref < 10; ref++)
+		sr_persistent_put(&p, sr_persistent_get(&p, ref, &addr));
+	assert_int_equal(sr_persistent_get(&p, 10, &addr), SR_PERSISTENT_NONE);
+	assert_true(mapped <= 8);
 	sr_persistent_destroy(&p);
 	assert_int_equal(mapped, 0);
 }
@@ -165,6 +182,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(no_room_lowers_the_limit, setup),
 		cmocka_unit_test_setup(more_pages_than_are_kept, setup),
+		cmocka_unit_test_setup(no_room_leaves_some_to_others, setup),
 		cmocka_unit_test_setup(no_room_at_all_ends_it, setup),
 		cmocka_unit_test_setup(a_bad_reference_lowers_nothing, setup),
 		cmocka_unit_test_setup(a_budget_is_shared, setup),
