@@ -30,7 +30,7 @@ VERIFY = "tests/e2e/net/net-verify"
 DATA_PATH = "tests/xen/data-path"
 # What DPDK loads at its start: this machine's, as the libraries that splitringd is linked with.
 DPDK = "/usr/lib/*/dpdk/pmds-*/librte_{}.so.*.*"
-DPDK_DRIVERS = ("mempool_ring", "bus_vdev", "net_tap", "net_af_packet")
+DPDK_DRIVERS = ("bus_vdev", "mempool_ring", "net_tap", "net_af_packet")
 CONTRACT = ("contract-peer", *(f"test_contract_{name}" for name in ("gnttab", "evtchn", "gntshr", "xenstore", "death")))
 HOSTILE = ("frontends/hostile/hostile-blkfront",
            *(f"tests/hostile/blk/guest-hostile-{name}" for name in ("nodes", "requests", "ring", "stages")))
@@ -185,12 +185,17 @@ def add_tests(builder, build):
 
 def add_daemon(builder, build):
     """splitringd, its command, and what it loads where it serves NICs."""
-    for name in ("splitringd", "splitring"):
-        builder.program(f"/usr/sbin/{name}", f"{build}/tools/{name}")
     for name in DPDK_DRIVERS:
         for path in glob.glob(DPDK.format(name)):
+            short = path.rsplit(".", 1)[0]
+            # Where others look for it: the same file, else it would be loaded twice.
+            library = "/".join((*path.split("/")[:-3], os.path.basename(short)))
+            if os.path.islink(library):
+                builder.tree.link(library, os.readlink(library))
             builder.program(path, path)
-            builder.tree.link(path.rsplit(".", 1)[0], os.path.basename(path))
+            builder.tree.link(short, os.path.basename(path))
+    for name in ("splitringd", "splitring"):
+        builder.program(f"/usr/sbin/{name}", f"{build}/tools/{name}")
 
 
 def guest_tree(release, build):
