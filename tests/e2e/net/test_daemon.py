@@ -73,6 +73,21 @@ def test_ping():
               [("xenbr0", 1, 0)])
 
 
+def test_uplink():
+    """a guest reaches the host by an uplink, but not with an address that isn't its own"""
+    need("ping", "ip")
+    with Machine() as m:
+        tap = f"sr{os.getpid()}"
+        m.start_daemon("--bridge", f"xenbr0=tap:{tap}")
+        wait("the TAP", lambda: os.path.exists(f"/sys/class/net/{tap}"))
+        for command in (["addr", "add", "10.9.0.100/24", "dev", tap], ["link", "set", tap, "up"]):
+            subprocess.run(["ip", *command], check=True)
+        for number, ip, answered in (1, "10.9.0.1", True), (2, "10.9.0.77", False):
+            out = finish(m, start(m, number, "ping -c 5 -i 0.1 -w 5 10.9.0.100",
+                                  vif=f"bridge=xenbr0,ip={ip}"))
+            equal(" 0 received" not in out, answered)
+
+
 def test_attach():
     """network-attach, network-detach, and what they refuse"""
     with Machine() as m:
@@ -120,4 +135,4 @@ def test_killed():
 
 
 if __name__ == "__main__":
-    main([test_ping, test_attach, test_killed])
+    main([test_ping, test_uplink, test_attach, test_killed])
