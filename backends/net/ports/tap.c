@@ -282,7 +282,12 @@ static int open_queue(const struct sr_net_port_open *args, struct sr_tap_queue *
 	return 0;
 }
 
-/* Sets the MTU, where it is another one, and brings it up. */
+/* It outlives us: the addresses that it was given have to be there when the next process comes. */
+static int make_lasting(const struct sr_net_port_open *args, const struct sr_tap_queue *q)
+{
+	return ioctl(q->fd, TUNSETPERSIST, 1) ? fail(args, "make it last", -errno) : 0;
+}
+
 static int bring_up(const struct sr_net_port_open *args, const char *name)
 {
 	struct ifreq req = { 0 };
@@ -291,14 +296,7 @@ static int bring_up(const struct sr_net_port_open *args, const char *name)
 	if (s < 0)
 		return fail(args, "open a socket", -errno);
 	snprintf(req.ifr_name, sizeof(req.ifr_name), "%s", name);
-	if (ioctl(s, SIOCGIFMTU, &req))
-		rc = fail(args, "read its MTU", -errno);
-	if (!rc && args->mtu && req.ifr_mtu != args->mtu) {
-		req.ifr_mtu = args->mtu;
-		if (ioctl(s, SIOCSIFMTU, &req))
-			rc = fail(args, "set its MTU", -errno);
-	}
-	if (!rc && ioctl(s, SIOCGIFFLAGS, &req))
+	if (ioctl(s, SIOCGIFFLAGS, &req))
 		rc = fail(args, "read its flags", -errno);
 	req.ifr_flags = (short)(req.ifr_flags | IFF_UP);
 	if (!rc && ioctl(s, SIOCSIFFLAGS, &req))
@@ -349,13 +347,16 @@ static int tap_open(const struct sr_net_port_open *args, void **port, struct sr_
 	for (unsigned i = 0; i < tap->queues && !rc; i++)
 		rc = open_queue(args, &tap->queue[i], tap->queues > 1);
 	if (!rc)
+		rc = make_lasting(args, &tap->queue[0]);
+	if (!rc)
 		rc = bring_up(args, tap->name);
 	if (rc) {
 		tap_close(tap);
 		return rc;
 	}
 	*info = (struct sr_net_port_info){
-		.mtu = args->mtu,
+		/* The device's own MTU is for what the machine sends; it takes what comes. */
+		.mtu = UINT16_MAX - RTE_ETHER_HDR_LEN,
 		.queues = tap->queues,
 		.tx_offloads = RTE_ETH_TX_OFFLOAD_TCP_CKSUM | RTE_ETH_TX_OFFLOAD_UDP_CKSUM |
 			       RTE_ETH_TX_OFFLOAD_TCP_TSO | RTE_ETH_TX_OFFLOAD_MULTI_SEGS,

@@ -22,6 +22,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -55,13 +56,24 @@ static int open_port(const char *name, uint16_t mtu)
 	return sr_net_port_driver_tap.open(&args, &port, &info);
 }
 
+static void set_mtu(const char *name, int mtu)
+{
+	struct ifreq req = { .ifr_mtu = mtu };
+	int s = socket(AF_INET, SOCK_DGRAM, 0);
+
+	snprintf(req.ifr_name, sizeof(req.ifr_name), "%s", name);
+	assert_int_equal(ioctl(s, SIOCSIFMTU, &req), 0);
+	close(s);
+}
+
 static int set_up(void **state)
 {
 	struct sockaddr_ll at = { .sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_ALL) };
 	int one = 1;
 
 	(void)state;
-	assert_int_equal(open_port("sr-tap", 9000), 0);
+	assert_int_equal(open_port("sr-tap", 1500), 0);
+	set_mtu("sr-tap", 9000);
 	machine = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_ALL));
 	assert_true(machine >= 0);
 	assert_int_equal(setsockopt(machine, SOL_PACKET, PACKET_VNET_HDR, &one, sizeof(one)), 0);
@@ -287,6 +299,22 @@ static void test_a_frame_of_too_many_pieces_is_dropped(void **state)
 	assert_int_equal(stats.tx_packets, 0);
 }
 
+/* What a process that was killed leaves, its addresses with it, is there for the next one. */
+static void test_the_device_outlives_the_port(void **state)
+{
+	unsigned index;
+
+	(void)state;
+	assert_int_equal(open_port("sr-last", 1500), 0);
+	index = if_nametoindex("sr-last");
+	assert_int_not_equal(index, 0);
+	sr_net_port_driver_tap.close(port);
+	assert_int_equal(if_nametoindex("sr-last"), index);
+	assert_int_equal(open_port("sr-last", 1500), 0);
+	assert_int_equal(if_nametoindex("sr-last"), index);
+	sr_net_port_driver_tap.close(port);
+}
+
 static void test_bad_names(void **state)
 {
 	static const char *const bad[] = { "", "a/b", "sixteen-bytes-xx", "a b", "x%d", "a,b" };
@@ -311,6 +339,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_segments_from_the_machine, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_a_frame_of_too_many_pieces_is_dropped, set_up,
 						tear_down),
+		cmocka_unit_test(test_the_device_outlives_the_port),
 		cmocka_unit_test(test_bad_names),
 	};
 
