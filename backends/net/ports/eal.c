@@ -137,12 +137,12 @@ static int start(const struct sr_eal_options *options, char *error, size_t size)
 	rc = init(argv, argc, why, sizeof(why));
 	if (rc == -EALREADY) /* by the program itself, as in testpmd */
 		return 0;
+	/* EAL makes a directory for what it would share, also where it fails. */
+	rmdir(rte_eal_get_runtime_dir());
 	if (rc)
 		return sr_plugin_error(
 		    error, size, rc, "DPDK can't start: %s (%s pages of memory; it says: %s)",
 		    strerror(-rc), huge ? "huge" : "ordinary", why[0] ? why : "nothing");
-	/* EAL makes a directory for what it would share. */
-	rmdir(rte_eal_get_runtime_dir());
 	return 0;
 }
 

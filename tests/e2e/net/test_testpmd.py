@@ -33,16 +33,18 @@ def nodes(machine, domid):
 
 
 class Testpmd:
-    def __init__(self, driver, device, mode, mbufs):
+    def __init__(self, machine, driver, device, mode, mbufs):
         name = os.path.basename(driver).split(".")[0]
         # Its words come through a pipe, which stdio would fill first.
-        command = ["stdbuf", "-oL", "dpdk-testpmd", "--no-huge", "-m", "128", "--no-pci", "--no-telemetry", "--no-shconf",
-                   "--file-prefix", f"{name}-{os.getpid()}", "--lcores", "0@0,1@0",
+        command = ["stdbuf", "-oL", "dpdk-testpmd", "--no-huge", "-m", "128", "--no-pci", "--no-telemetry",
+                   "--no-shconf", "--file-prefix", f"{name}-{os.getpid()}", "--lcores", "0@0,1@0",
                    "-d", driver, "--vdev", device, "--", "-i", "--nb-cores=1", f"--forward-mode={mode}",
                    f"--total-num-mbufs={mbufs}", "--no-flush-rx"]
         self.output = ""
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        stderr=subprocess.STDOUT, text=True, bufsize=1)
+                                        stderr=subprocess.STDOUT, text=True, bufsize=1,
+                                        # Where DPDK makes a directory for what it would share.
+                                        env=dict(os.environ, RUNTIME_DIRECTORY=machine.temp.name))
         os.set_blocking(self.process.stdout.fileno(), False)
 
     def wait(self, pattern):
@@ -91,9 +93,11 @@ def traffic(back_mode, front_mode):
         domid = machine.domain("a")["domid"]
         nodes(machine, domid)
         address = machine.address()
-        with Testpmd(BACK, f"net_xenback0,hypervisor={address},domid={domid},device=0", back_mode, 4096) as back:
+        with Testpmd(machine, BACK, f"net_xenback0,hypervisor={address},domid={domid},device=0",
+                     back_mode, 4096) as back:
             back.wait("testpmd> ")
-            with Testpmd(FRONT, f"net_xenfront0,hypervisor={address}#{domid},device=0", front_mode, 2048) as front:
+            with Testpmd(machine, FRONT, f"net_xenfront0,hypervisor={address}#{domid},device=0",
+                         front_mode, 2048) as front:
                 front.wait("testpmd> ")
                 receiver, sender = (back, front) if back_mode == "rxonly" else (front, back)
                 receiver.say("start")
