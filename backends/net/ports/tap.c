@@ -78,7 +78,7 @@ static unsigned ether_len(const uint8_t *frame, unsigned len, uint16_t *type)
 static bool read_offload(struct rte_mbuf *m, const struct virtio_net_hdr *hdr)
 {
 	const uint8_t *frame = rte_pktmbuf_mtod(m, const uint8_t *);
-	unsigned l2, l4 = sizeof(struct rte_udp_hdr);
+	unsigned l2, l4;
 	uint16_t type;
 
 	if (hdr->flags & VIRTIO_NET_HDR_F_DATA_VALID)
@@ -86,16 +86,21 @@ static bool read_offload(struct rte_mbuf *m, const struct virtio_net_hdr *hdr)
 	if (!(hdr->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM))
 		return hdr->gso_type == VIRTIO_NET_HDR_GSO_NONE;
 	l2 = ether_len(frame, m->data_len, &type);
-	if (!l2 || hdr->csum_start <= l2 || hdr->csum_start + 20u > m->data_len)
+	if (!l2 || hdr->csum_start <= l2)
 		return false;
 	if (hdr->csum_offset == offsetof(struct rte_tcp_hdr, cksum)) {
 		m->ol_flags |= RTE_MBUF_F_TX_TCP_CKSUM;
-		l4 = (frame[hdr->csum_start + 12] >> 4) * 4u;
+		l4 = sizeof(struct rte_tcp_hdr);
 	} else if (hdr->csum_offset == offsetof(struct rte_udp_hdr, dgram_cksum)) {
 		m->ol_flags |= RTE_MBUF_F_TX_UDP_CKSUM;
+		l4 = sizeof(struct rte_udp_hdr);
 	} else {
 		return false;
 	}
+	if (hdr->csum_start + l4 > m->data_len)
+		return false;
+	if ((m->ol_flags & RTE_MBUF_F_TX_L4_MASK) == RTE_MBUF_F_TX_TCP_CKSUM)
+		l4 = (frame[hdr->csum_start + 12] >> 4) * 4u;
 	m->ol_flags |= type == RTE_ETHER_TYPE_IPV6 ? RTE_MBUF_F_TX_IPV6 : RTE_MBUF_F_TX_IPV4;
 	m->l2_len = l2;
 	m->l3_len = hdr->csum_start - l2;

@@ -281,6 +281,24 @@ static void test_segments_from_the_machine(void **state)
 	assert_same(m, frame, sizeof(frame));
 }
 
+/* A datagram of no bytes is whole: its header is shorter than TCP's. */
+static void test_small_datagrams_from_the_machine(void **state)
+{
+	const struct virtio_net_hdr hdr = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+					    .csum_start = 34,
+					    .csum_offset = 6 };
+	uint8_t frame[14 + 20 + 8];
+	struct rte_mbuf *m;
+
+	(void)state;
+	make_frame(frame, sizeof(frame), ETHERTYPE_IP);
+	machine_sends(&hdr, frame, sizeof(frame));
+	m = port_gets();
+	assert_int_equal(m->ol_flags & RTE_MBUF_F_TX_L4_MASK, RTE_MBUF_F_TX_UDP_CKSUM);
+	assert_int_equal(m->l4_len, 8);
+	assert_same(m, frame, sizeof(frame));
+}
+
 static void test_a_frame_of_too_many_pieces_is_dropped(void **state)
 {
 	struct sr_net_port_stats stats;
@@ -337,6 +355,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_frames_from_the_machine, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_segments_to_the_machine, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_segments_from_the_machine, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(test_small_datagrams_from_the_machine, set_up,
+						tear_down),
 		cmocka_unit_test_setup_teardown(test_a_frame_of_too_many_pieces_is_dropped, set_up,
 						tear_down),
 		cmocka_unit_test(test_the_device_outlives_the_port),

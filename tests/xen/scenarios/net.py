@@ -63,7 +63,7 @@ def run(lab):
     two_queues(lab, host, pvh)
     between(lab, pv, pvh)
 
-    hvm = come_up(lab, host, "hvm", 4, vif_ours(mac(4) + ",model=e1000"))
+    hvm = come_up(lab, host, "hvm", 4, vif_ours(mac(4), ",type=vif"))
     traffic(lab, host, hvm)
     recovery(lab, daemon, hvm, host, 1)
     hvm.destroy()
