@@ -286,6 +286,9 @@ static void release(struct sr_blkq *q)
 void sr_blkq_start(struct sr_blkq *q)
 {
 	q->paused = false;
+	/* The process before may have died between publishing its last answers and telling of them. */
+	if (q->notify_always)
+		notify(q);
 	sr_thread_wake(q->thread->thread, &q->source);
 }
 
