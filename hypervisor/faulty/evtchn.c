@@ -4,6 +4,7 @@
  * the handle's descriptor readable when the first of it is due.
  */
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/timerfd.h>
@@ -139,6 +140,8 @@ static int faulty_notify(struct sr_evtchn *base, uint32_t port)
 
 	if (sr_faulty_strikes(ev->hv, SR_FAULT_NOTIFY_LOST))
 		return 0;
+	if (sr_faulty_strikes(ev->hv, SR_FAULT_NOTIFY_DIES))
+		raise(SIGKILL);
 	return sr_evtchn_notify(ev->inner, port);
 }
 

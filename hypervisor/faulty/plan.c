@@ -13,6 +13,7 @@ static const char *const keys[SR_FAULTS] = {
 	[SR_FAULT_SHARE] = "share",
 	[SR_FAULT_BIND] = "bind",
 	[SR_FAULT_NOTIFY_LOST] = "notify-lost",
+	[SR_FAULT_NOTIFY_DIES] = "notify-dies",
 	[SR_FAULT_EVTCHN_LOST] = "evtchn-lost",
 	[SR_FAULT_EVTCHN_LATE] = "evtchn-late",
 	[SR_FAULT_EVTCHN_DOUBLE] = "evtchn-double",

@@ -50,6 +50,16 @@ def test_attach_between():
         equal(m.json("block-list"), [])
 
 
+def test_untold():
+    """a worker that dies after it has published answers and before it tells of them: the next one tells"""
+    with Machine() as m:
+        m.start_daemon("--hypervisor", f"faulty:notify-dies=20:{m.address()}")
+        load(m, "g", f"{m.image(size=SIZE >> 3)},raw,xvda,w", "-q 1")
+        wait(f"{KILLS} deaths", lambda: m.log().count("ended by signal 9") >= KILLS, 120)
+        finish(m, "g")
+        equal(m.stop_daemon(), 0)
+
+
 def test_guest_gone():
     """a guest that dies while its backend is dead leaves nothing either"""
     with Machine() as m:
@@ -65,4 +75,4 @@ def test_guest_gone():
             "create", m.guest("h", VERIFY, "-t 1", [f"{m.path('image')},raw,xvda,w"]))[0] == 0)
 
 
-main([test_file, test_drivers, test_attach_between, test_guest_gone])
+main([test_file, test_drivers, test_attach_between, test_untold, test_guest_gone])

@@ -18,6 +18,7 @@
  *   share         sr_gntshr_share(), _alloc() and _grant() fail with -ENOSPC
  *   bind          sr_evtchn_bind_interdomain() fails with -EIO
  *   notify-lost   an event that this instance sends does not arrive
+ *   notify-dies   the process is killed in place of sending an event
  *   evtchn-lost   an event that arrived is not reported, and not masked
  *   evtchn-late   an event is reported 5 ms after it arrived
  *   evtchn-double an event is reported once more after it was unmasked
@@ -35,6 +36,7 @@ enum sr_fault {
 	SR_FAULT_SHARE,
 	SR_FAULT_BIND,
 	SR_FAULT_NOTIFY_LOST,
+	SR_FAULT_NOTIFY_DIES,
 	SR_FAULT_EVTCHN_LOST,
 	SR_FAULT_EVTCHN_LATE,
 	SR_FAULT_EVTCHN_DOUBLE,
