@@ -279,7 +279,8 @@ static unsigned poll_sources(struct sr_thread *t, uint64_t now)
 		if (t->polling) {
 			if (done)
 				s->last_work = now;
-			else if (!t->always && now - s->last_work > t->spin)
+			/* Signed: one that mail has waked in this round was so after `now`. */
+			else if (!t->always && (int64_t)(now - s->last_work) > (int64_t)t->spin)
 				try_idle(t, s);
 		}
 		s = next;

@@ -140,5 +140,7 @@ class XenHost:
         self.guest.good(command, TIMEOUT)
         spent = self.busy() - before
         result = fio.parse(self.guest.good("tr -d ' \\n\\t' </tmp/fio.json", TIMEOUT))
+        if not result["total_ios"]:
+            raise AssertionError(f"{name}: no I/O in {runtime:g} s of the guest's time; --runtime makes it longer")
         result["cpu_us_per_io"] = spent * 1e6 / result["total_ios"]
         return result

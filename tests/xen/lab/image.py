@@ -62,11 +62,15 @@ def kernel(path):
     start = ((data[0x1F1] or 4) + 1) * 512 + offset
     payload = data[start:start + length]
     if payload.startswith(b"\xfd7zXZ\0"):
-        return lzma.LZMADecompressor().decompress(payload)
-    if payload.startswith(b"\x28\xb5\x2f\xfd"):
+        found = lzma.LZMADecompressor().decompress(payload)
+    elif payload.startswith(b"\x28\xb5\x2f\xfd"):
         # The size of what comes out follows the frame; zstd complains of it after it has done all.
-        return subprocess.run(["zstd", "-dcq"], input=payload, capture_output=True, check=False).stdout
-    raise Failed(f"{path}: compressed in a way that is not known here")
+        found = subprocess.run(["zstd", "-dcq"], input=payload, capture_output=True, check=False).stdout
+    else:
+        raise Failed(f"{path}: compressed in a way that is not known here")
+    if not found.startswith(b"\x7fELF"):
+        raise Failed(f"{path}: what it is compressed to is no ELF file")
+    return found
 
 
 class Builder:
@@ -281,11 +285,13 @@ def content(path):
         return file.read()
 
 
-def once(path, get):
-    """Makes a file of what get() gives, if it is not there."""
-    if not os.path.exists(path):
+def derive(path, source, get):
+    """Makes a file of what get(source) gives, if it is not there or is another source's: they share a time."""
+    time = os.stat(source).st_mtime_ns
+    if not os.path.exists(path) or os.stat(path).st_mtime_ns != time:
         with open(f"{path}.new", "wb") as file:
-            file.write(get())
+            file.write(get(source))
+        os.utime(f"{path}.new", ns=(time, time))
         os.rename(f"{path}.new", path)
 
 
@@ -311,8 +317,8 @@ def make(release, build):
     version = release.kernel_version()
     files = {"vmlinuz": release.path(f"/boot/vmlinuz-{version}"), "vmlinux": f"{folder}/vmlinux",
              "initrd.img": f"{folder}/guest.img", "initrd.gz": f"{folder}/guest.gz"}
-    once(f"{folder}/vmlinux", lambda: kernel(files["vmlinuz"]))
-    once(f"{folder}/xen", lambda: gzip.decompress(content(release.path(f"/boot/xen-{release.xen}-amd64.gz"))))
+    derive(files["vmlinux"], files["vmlinuz"], kernel)
+    derive(f"{folder}/xen", release.path(f"/boot/xen-{release.xen}-amd64.gz"), lambda path: gzip.decompress(content(path)))
     write(guest_tree(release, build), f"{folder}/guest.img")
     pack(f"{folder}/guest.img", f"{folder}/guest.gz")
     write(dom0_tree(release, build, files), f"{folder}/dom0.img")

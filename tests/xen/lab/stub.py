@@ -32,9 +32,10 @@ def symbols(text):
 
 
 def make(name, source, folder):
-    """The path of a stub of the library `source`, below `folder`; made once."""
+    """The path of a stub of the library `source`, below `folder`; made once for each state of that."""
     path = os.path.join(folder, name)
-    if os.path.exists(path):
+    time = os.stat(source).st_mtime_ns
+    if os.path.exists(path) and os.stat(path).st_mtime_ns == time:
         return path
     os.makedirs(folder, exist_ok=True)
     text = subprocess.check_output(["readelf", "--dyn-syms", "-W", source], text=True)
@@ -51,5 +52,6 @@ def make(name, source, folder):
     script = [f"-Wl,--version-script={path}.map"] if set(versions) - {""} else []
     subprocess.run(["gcc", "-shared", "-nostdlib", f"-Wl,-soname,{name}", *script, "-o", f"{path}.new", f"{path}.s"],
                    check=True)
+    os.utime(f"{path}.new", ns=(time, time))
     os.rename(f"{path}.new", path)
     return path
