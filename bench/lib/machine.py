@@ -32,6 +32,10 @@ class Machine:
             raise fio.Failed(done.stderr.strip() or f"splitring {args[0]} failed")
         return done.stdout
 
+    def json(self, *args):
+        """What a command tells with --json."""
+        return json.loads(self.splitring(*args, "--json"))
+
     def __enter__(self):
         self.splitring("machine", "start", self.name)
         try:
@@ -63,8 +67,17 @@ class Machine:
     def machine_info(self):
         return self.info("machine")
 
+    def directory(self):
+        """As the programs find it by the machine's name."""
+        base = os.environ.get("SPLITRING_RUN")
+        if not base and os.geteuid() == 0:
+            base = "/run/splitring"
+        elif not base and os.environ.get("XDG_RUNTIME_DIR"):
+            base = f"{os.environ['XDG_RUNTIME_DIR']}/splitring"
+        return f"{base or f'/tmp/splitring-{os.geteuid()}'}/{self.name}"
+
     def address(self):
-        return f"embedded:/run/splitring/{self.name}"
+        return f"embedded:{self.directory()}"
 
     def worker(self):
         """The process that does the I/O."""

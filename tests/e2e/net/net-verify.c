@@ -95,7 +95,7 @@ struct stream {
 /* Zero-copy sends say when they are done: till then their buffer stays as it is. */
 static void wait_zerocopy(int fd, uint32_t *done, uint32_t sent)
 {
-	while (*done != sent) {
+	while ((int32_t)(sent - *done) > 0) {
 		struct pollfd p = { .fd = fd };
 		char control[128];
 		struct msghdr msg = { .msg_control = control, .msg_controllen = sizeof(control) };
@@ -117,20 +117,25 @@ static void wait_zerocopy(int fd, uint32_t *done, uint32_t sent)
 	}
 }
 
+/* Zero-copy sends in flight: each piece has a buffer, which waits for its own send when it is used
+ * again. */
+#define BUFFERS 8u
+
 static void *write_stream(void *arg)
 {
 	struct stream *s = arg;
-	static __thread uint8_t buffer[2 * PIECE];
-	uint32_t zerocopied = 0, done = 0;
+	static uint8_t buffers[BUFFERS][2 * PIECE];
+	uint32_t zerocopied = 0, done = 0, sent[BUFFERS] = { 0 };
 	int one = 1;
 	bool can = !setsockopt(s->fd, SOL_SOCKET, SO_ZEROCOPY, &one, sizeof(one));
 
 	for (uint64_t n = 0; now() < s->until; n++) {
 		uint64_t dice = word(~s->seed, n);
 		size_t len = n % 16 == 0 ? PIECE : 1 + (dice >> 32) % (n % 3 ? PIECE : 200);
-		uint8_t *p = buffer + dice % PIECE;
+		uint8_t *p = buffers[n % BUFFERS] + dice % PIECE;
 		bool zero = can && n % 2;
 
+		wait_zerocopy(s->fd, &done, sent[n % BUFFERS]);
 		fill(p, len, s->seed, s->bytes);
 		for (size_t off = 0; off < len;) {
 			ssize_t got = send(s->fd, p + off, len - off,
@@ -146,9 +151,10 @@ static void *write_stream(void *arg)
 			zerocopied += zero;
 			off += (size_t)got;
 		}
+		sent[n % BUFFERS] = zerocopied;
 		s->bytes += len;
-		wait_zerocopy(s->fd, &done, zerocopied);
 	}
+	wait_zerocopy(s->fd, &done, zerocopied);
 	shutdown(s->fd, SHUT_WR);
 	return NULL;
 }

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -146,6 +147,8 @@ static int start_command(struct guest *g, const sigset_t *mask)
 	if (g->child < 0)
 		return -errno;
 	if (g->child == 0) {
+		/* A guest that is destroyed takes its programs along. */
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
 		sigprocmask(SIG_SETMASK, mask, NULL);
 		execvp(g->o.command[0], g->o.command);
 		fprintf(stderr, "guest-net: %s: %s\n", g->o.command[0], strerror(errno));
