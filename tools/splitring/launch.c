@@ -58,6 +58,8 @@ static _Noreturn void be_guest(const char *dir, uint16_t domid, const struct gue
 	sigset_t none;
 	char byte;
 
+	/* A group of its own, so that the processes it starts can be ended with it. */
+	setpgid(0, 0);
 	if (read(go, &byte, 1) != 1)
 		_exit(125);
 	sigemptyset(&none);
@@ -74,6 +76,7 @@ static _Noreturn void be_monitor(const char *dir, uint16_t domid, const struct g
 				 int log, int go, int up)
 {
 	int files[] = { go, up }, status;
+	siginfo_t info;
 	pid_t pid;
 
 	setsid();
@@ -87,6 +90,10 @@ static _Noreturn void be_monitor(const char *dir, uint16_t domid, const struct g
 	dup2(open("/dev/null", O_RDWR), STDOUT_FILENO);
 	dup2(STDOUT_FILENO, STDERR_FILENO);
 	close_range(3, ~0u, 0);
+	/* Before its number is free for another group. */
+	while (waitid(P_PID, (id_t)pid, &info, WEXITED | WNOWAIT) < 0 && errno == EINTR)
+		;
+	kill(-pid, SIGKILL);
 	while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
 		;
 	if (WIFSIGNALED(status))

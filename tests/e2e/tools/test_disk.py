@@ -53,6 +53,27 @@ def test_whole():
         equal(m.stop_daemon(), 0)
 
 
+def test_descendants():
+    """what a guest's program has started ends with it"""
+    def alive(pid):
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            return file.read().rsplit(")", 1)[1].split()[0] != "Z"
+
+    with Machine() as m:
+        pids = m.path("pids")
+        for end in ("exit 0", "exec sleep 1000"):
+            m.good("create", m.guest(extra=f"-c 'sleep 1000 & echo $! >{pids}; {end}'"))
+            wait("its child", lambda: os.path.exists(pids) and os.stat(pids).st_size)
+            with open(pids, encoding="ascii") as file:
+                child = int(file.read())
+            os.unlink(pids)
+            if "sleep" in end:
+                assert alive(child)
+                m.good("destroy", "g")
+            wait("the child's end", lambda: not os.path.exists(f"/proc/{child}") or not alive(child))
+            gone(m, "g")
+
+
 def test_list():
     """list, info and block-list tell of a guest at work"""
     with Machine() as m:
@@ -220,5 +241,5 @@ def test_refresh():
         equal(m.xenstore("read", "/local/domain/0/backend/vbd/1/51712/sectors").strip(), "4096")
 
 
-main([test_whole, test_list, test_nodes, test_refused, test_locked, test_attach,
+main([test_whole, test_descendants, test_list, test_nodes, test_refused, test_locked, test_attach,
       test_detach_at_work, test_leaks, test_drain, test_refresh])
