@@ -10,6 +10,8 @@
 #define ARP_SENDER        14u
 #define IPV4_LEN          20u
 #define IPV6_LEN          40u
+#define FRAGMENT_LEN      8u
+#define MAX_EXTENSIONS    8u
 #define NEIGHBOUR_ADVERT  136u
 #define NEIGHBOUR_SOLICIT 135u
 #define MLD_REPORT        131u
@@ -61,13 +63,75 @@ static bool ipv4_allowed(const struct sr_member_address *addresses, unsigned cou
 	       be16(p + header) == 68 && be16(p + header + 2) == 67;
 }
 
+/* What an IPv6 packet carries, behind its extension headers. */
+struct payload {
+	uint8_t protocol;
+	const uint8_t *p;
+	size_t len;
+	bool fragment; /* or the whole as one */
+};
+
+/* How long an extension header is that says it itself; 0: it is none of these, or not all there. */
+static size_t extension(const struct payload *l)
+{
+	if (l->len < 2)
+		return 0;
+	switch (l->protocol) {
+	case IPPROTO_HOPOPTS:
+	case IPPROTO_ROUTING:
+	case IPPROTO_DSTOPTS:
+	case IPPROTO_MH:
+		return ((size_t)l->p[1] + 1) * 8;
+	case IPPROTO_AH:
+		return ((size_t)l->p[1] + 2) * 4;
+	default:
+		return 0;
+	}
+}
+
+static bool is_extension(uint8_t protocol)
+{
+	return protocol == IPPROTO_HOPOPTS || protocol == IPPROTO_ROUTING ||
+	       protocol == IPPROTO_DSTOPTS || protocol == IPPROTO_MH || protocol == IPPROTO_AH ||
+	       protocol == IPPROTO_FRAGMENT;
+}
+
+/*
+ * Goes behind the extension headers, as the receiver will. False: there are more of them than
+ * anybody needs, or they end where nothing can be seen, in another fragment or segment.
+ */
+static bool find_payload(struct payload *l)
+{
+	for (unsigned i = 0; i <= MAX_EXTENSIONS; i++) {
+		size_t skip = FRAGMENT_LEN;
+
+		if (!is_extension(l->protocol))
+			return true;
+		if (l->protocol != IPPROTO_FRAGMENT)
+			skip = extension(l);
+		if (!skip || l->len < skip)
+			return false;
+		if (l->protocol == IPPROTO_FRAGMENT) {
+			l->fragment = true;
+			/* Of a later one only this is known. */
+			if (be16(l->p + 2) & 0xfff8) {
+				l->protocol = l->p[0];
+				return !is_extension(l->protocol);
+			}
+		}
+		l->protocol = l->p[0];
+		l->p += skip;
+		l->len -= skip;
+	}
+	return false;
+}
+
 /* Without an address, or with the one a guest gives itself on the link: only finding neighbours. */
 static bool ipv6_allowed(const struct sr_member_address *addresses, unsigned count,
 			 const uint8_t *p, size_t len)
 {
+	struct payload l = { .p = p + IPV6_LEN };
 	bool local, none;
-	const uint8_t *icmp;
-	uint8_t next;
 
 	if (len < IPV6_LEN || p[0] >> 4 != 6)
 		return false;
@@ -75,33 +139,21 @@ static bool ipv6_allowed(const struct sr_member_address *addresses, unsigned cou
 	none = zero(p + 8, 16);
 	if (!local && !none && !known(addresses, count, true, p + 8))
 		return false;
-	next = p[6];
-	icmp = p + IPV6_LEN;
-	len -= IPV6_LEN;
-	/* Reports of multicast groups come behind a hop-by-hop header with a router alert. */
-	if (next == IPPROTO_HOPOPTS) {
-		size_t skip = len >= 2 ? ((size_t)icmp[1] + 1) * 8 : len;
-
-		if (skip >= len)
-			return !none && !local;
-		next = icmp[0];
-		icmp += skip;
-		len -= skip;
-	}
-	/* What stands behind other headers, or in a later fragment, may be an advertisement: */
-	if (next == IPPROTO_FRAGMENT || next == IPPROTO_DSTOPTS || next == IPPROTO_ROUTING ||
-	    next == IPPROTO_HOPOPTS)
-		return !none && (len < 1 || icmp[0] != IPPROTO_ICMPV6);
-	if (next != IPPROTO_ICMPV6)
-		return !none;
-	if (len < 1)
+	l.protocol = p[6];
+	l.len = len - IPV6_LEN;
+	if (!find_payload(&l))
 		return false;
-	if (icmp[0] == NEIGHBOUR_ADVERT)
-		return len >= 24 && !none &&
-		       ((icmp[8] == 0xfe && (icmp[9] & 0xc0) == 0x80) ||
-			known(addresses, count, true, icmp + 8));
-	return !none || icmp[0] == NEIGHBOUR_SOLICIT || icmp[0] == ROUTER_SOLICIT ||
-	       icmp[0] == MLD_REPORT || icmp[0] == MLD2_REPORT;
+	if (l.protocol != IPPROTO_ICMPV6)
+		return !none;
+	/* In a later fragment of it there may be an advertisement. */
+	if (l.fragment || l.len < 1)
+		return false;
+	if (l.p[0] == NEIGHBOUR_ADVERT)
+		return l.len >= 24 && !none &&
+		       ((l.p[8] == 0xfe && (l.p[9] & 0xc0) == 0x80) ||
+			known(addresses, count, true, l.p + 8));
+	return !none || l.p[0] == NEIGHBOUR_SOLICIT || l.p[0] == ROUTER_SOLICIT ||
+	       l.p[0] == MLD_REPORT || l.p[0] == MLD2_REPORT;
 }
 
 bool sr_guard_allows(const struct sr_member_address *addresses, unsigned count,
