@@ -42,6 +42,7 @@ struct sr_vif_queue {
 	struct sr_netq *q; /* NULL: not attached */
 	unsigned lane;
 	struct sr_mail broken;
+	bool told_broken; /* atomic: it was posted, for this connection */
 };
 
 struct sr_vif {

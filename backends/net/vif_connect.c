@@ -80,8 +80,11 @@ static void member_flush(void *arg, unsigned queue)
 static void member_broken(void *arg, unsigned queue)
 {
 	struct sr_vif *v = arg;
+	struct sr_vif_queue *vq = &v->queues[queue];
 
-	sr_backend_post(v->dev.backend, &v->queues[queue].broken);
+	/* Once: the control ring may break with the first queue, and a new member breaks anew. */
+	if (!__atomic_exchange_n(&vq->told_broken, true, __ATOMIC_RELAXED))
+		sr_backend_post(v->dev.backend, &vq->broken);
 }
 
 static unsigned member_pick(const void *arg, const struct rte_mbuf *pkt)
