@@ -418,6 +418,10 @@ int sr_vif_resume(struct sr_device *dev)
 /* --- detaching ----------------------------------------------------------------------------------
  */
 
+static void nothing(void *arg)
+{
+}
+
 static void on_detached(void *arg)
 {
 	struct sr_vif *v = arg;
@@ -428,9 +432,10 @@ static void on_detached(void *arg)
 void sr_vif_detach(struct sr_device *dev, bool drain)
 {
 	struct sr_vif *v = sr_vif_of(dev);
+	struct sr_net_lane *lane = v->queues[0].q ? &v->nb->lanes[v->queues[0].lane] : NULL;
 
-	if (v->conn.has_ctrl && v->queues[0].q)
-		sr_thread_call(v->nb->lanes[v->queues[0].lane].thread, do_detach_ctrl, v);
+	if (v->conn.has_ctrl && lane)
+		sr_thread_call(lane->thread, do_detach_ctrl, v);
 	sr_member_remove(v->member);
 	v->member = NULL;
 	for (unsigned i = 0; i < v->conn.queues; i++) {
@@ -443,9 +448,11 @@ void sr_vif_detach(struct sr_device *dev, bool drain)
 		vq->q = NULL;
 	}
 	/*
-	 * Of what a queue's thread posted to another nothing is on its way now: a call comes after
-	 * all mail before it. What was posted to us comes before this.
+	 * What queues posted to the control ring's thread arrives before this call does; they post
+	 * nothing more. What was posted to us comes before the mail below.
 	 */
+	if (v->conn.has_ctrl && lane)
+		sr_thread_call(lane->thread, nothing, NULL);
 	sr_netif_free(v->netif);
 	v->netif = NULL;
 	v->detached = (struct sr_mail){ .run = on_detached, .arg = v };

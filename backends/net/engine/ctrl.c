@@ -275,9 +275,9 @@ int sr_netif_ctrl_attach(struct sr_netif *n, struct sr_gnttab *gt, struct sr_evt
 		sr_gnttab_unmap(gt, c->page, 1);
 		goto fail;
 	}
-	c->attached = true;
 	c->broken = c->waiting = false;
 	c->notify_always = resume;
+	__atomic_store_n(&c->attached, true, __ATOMIC_RELAXED);
 	return 0;
 fail:
 	snprintf(error, error_size, "control ring: can't %s: %s", what, strerror(-rc));
@@ -292,7 +292,7 @@ void sr_netif_ctrl_detach(struct sr_netif *n)
 		return;
 	sr_evtchn_unbind(c->ev, c->port);
 	sr_gnttab_unmap(c->gt, c->page, 1);
-	c->attached = false;
+	__atomic_store_n(&c->attached, false, __ATOMIC_RELAXED);
 }
 
 uint32_t sr_netif_ctrl_port(const struct sr_netif *n)

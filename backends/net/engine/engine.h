@@ -100,7 +100,8 @@ struct sr_netif_ctrl {
 	struct sr_evtchn *ev;
 	void *page;
 	uint32_t port;
-	bool attached, broken, waiting; /* waiting: `op` is with a queue */
+	bool attached;        /* atomic: queues' threads ask */
+	bool broken, waiting; /* waiting: `op` is with a queue */
 	bool notify_always;
 	struct xen_netif_ctrl_request request; /* the one that waits */
 	uint32_t list_ref;

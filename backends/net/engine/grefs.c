@@ -125,7 +125,8 @@ void sr_grefs_do(struct sr_netq *q, struct sr_gref_op *op)
 			continue;
 		__atomic_store_n(&n->mail[q->set.index], NULL, __ATOMIC_RELAXED);
 		__atomic_store_n(&op->finished, true, __ATOMIC_RELEASE);
-		if (n->set.ctrl_wake)
+		/* Detached: there is nobody to answer it. */
+		if (n->set.ctrl_wake && __atomic_load_n(&n->ctrl.attached, __ATOMIC_RELAXED))
 			n->set.ctrl_wake(n->set.ctx);
 		return;
 	}

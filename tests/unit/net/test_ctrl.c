@@ -388,6 +388,22 @@ static void read_only(void **state)
 	assert_int_equal(rig_rx_drops(SR_NET_DROP_GRANT), 1);
 }
 
+/* A guest that leaves while its list is being worked on: nobody is woken who isn't there. */
+static void detached_over_a_list(void **state)
+{
+	const struct xen_netif_ctrl_request req = { ++next_id,
+						    XEN_NETIF_CTRL_TYPE_ADD_GREF_MAPPING,
+						    { 0, rig.refs[LIST], 300 } };
+
+	list_pages(0, 300);
+	sr_netif_ctrl_front_put(&rig.ctrl, &req);
+	sr_ring_front_publish(&rig.ctrl.ring);
+	assert_int_equal(sr_netif_ctrl_poll(rig.netif), 1);
+	assert_true(sr_netq_arm_receive(rig.q));
+	rig_detach();
+	assert_int_equal(rig.ctrl_wakes, 0);
+}
+
 static void they_outlive_the_backend(void **state)
 {
 	list_pages(0, 100);
@@ -405,11 +421,17 @@ int main(void)
 {
 #define CTRL_TEST(fn) cmocka_unit_test_setup_teardown(fn, setup, rig_teardown)
 	const struct CMUnitTest tests[] = {
-		CTRL_TEST(hash_as_published), CTRL_TEST(keys_that_are_refused),
-		CTRL_TEST(mapping_to_queues), CTRL_TEST(messages_that_nobody_knows),
-		CTRL_TEST(impossible_index),  CTRL_TEST(a_flood_of_messages),
-		CTRL_TEST(mapped_once),       CTRL_TEST(all_or_nothing),
-		CTRL_TEST(read_only),         CTRL_TEST(they_outlive_the_backend),
+		CTRL_TEST(hash_as_published),
+		CTRL_TEST(keys_that_are_refused),
+		CTRL_TEST(mapping_to_queues),
+		CTRL_TEST(messages_that_nobody_knows),
+		CTRL_TEST(impossible_index),
+		CTRL_TEST(a_flood_of_messages),
+		CTRL_TEST(mapped_once),
+		CTRL_TEST(all_or_nothing),
+		CTRL_TEST(read_only),
+		CTRL_TEST(they_outlive_the_backend),
+		CTRL_TEST(detached_over_a_list),
 	};
 
 	return cmocka_run_group_tests(tests, rig_group_setup, rig_group_teardown);

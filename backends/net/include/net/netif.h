@@ -15,7 +15,8 @@
  * over: the queue does them when it is called (sr_netq_receive(), _send() or _arm_*()), a few
  * entries a call, and the control ring answers when that is over. sr_netif_setup.wake makes that
  * queue's thread call, and ctrl_wake the control ring's; both may be NULL where everything is
- * polled.
+ * polled. What is handed over when the control ring is detached gets no answer: the queue's
+ * detaching ends it, and wakes nobody.
  */
 
 #include <stdbool.h>
