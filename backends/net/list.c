@@ -25,6 +25,7 @@ static void describe(const struct sr_vif *v, struct sr_netback_device *d)
 		.recovered = v->dev.recovered,
 		.rate_bytes = v->rate_bytes,
 		.rate_interval_us = v->rate_interval_us,
+		.link = !v->link_down,
 	};
 	memcpy(d->mac, v->mac, sizeof(d->mac));
 	memcpy(d->bridge, v->bridge, sizeof(d->bridge));
@@ -37,9 +38,11 @@ static void describe(const struct sr_vif *v, struct sr_netback_device *d)
 	d->multicast_filter = v->conn.multicast_filter;
 	d->features = v->conn.features;
 	d->headroom = v->conn.headroom;
+	d->carrier = sr_member_carrier(v->member);
 	for (unsigned i = 0; i < v->conn.queues; i++) {
 		const struct sr_member_stats *m = sr_member_stats(v->member, i);
 
+		d->stalls += sr_stat_get(&m->stalls);
 		d->threads[i] = v->queues[i].lane;
 		sr_net_stats_add(&d->stats, sr_netq_stats(v->queues[i].q));
 		/* What the switch dropped it counts itself. */

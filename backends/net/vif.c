@@ -36,8 +36,10 @@ static void look_at_rate(struct sr_vif *v)
 {
 	int rc;
 
-	v->rate_wanted = false;
-	if (!sr_vif_read_rate(v) || !v->member)
+	bool changed = sr_vif_read_rate(v);
+
+	v->rate_wanted = v->dev.trouble;
+	if (!changed || !v->member)
 		return;
 	rc = sr_vif_rejoin(v);
 	if (rc) {
@@ -53,15 +55,28 @@ static void look_at_rate(struct sr_vif *v)
 		sr_log(&v->dev.log, SR_LOG_INFO, "may send without a limit");
 }
 
+/* As an operator says it: `splitring network-link`. */
+static void look_at_link(struct sr_vif *v)
+{
+	bool changed = sr_vif_read_link(v);
+
+	v->link_wanted = v->dev.trouble;
+	if (!changed || !v->member)
+		return;
+	sr_member_set_link(v->member, !v->link_down);
+	sr_log(&v->dev.log, SR_LOG_INFO, "link %s", v->link_down ? "down" : "up");
+}
+
 /* The frontend may ask for it, or take it back, at any time. */
 static void look_at_multicast(struct sr_vif *v)
 {
+	struct sr_device *dev = &v->dev;
 	uint64_t value;
-	bool on = !sr_xs_get_u64(v->dev.xs, XBT_NULL, v->dev.front, "request-multicast-control", 1,
-				 &value) &&
+	bool on = !sr_device_note(dev, sr_xs_get_u64(dev->xs, XBT_NULL, dev->front,
+						     "request-multicast-control", 1, &value)) &&
 		  value;
 
-	if (on == (v->conn.multicast_filter != 0))
+	if (dev->trouble || on == (v->conn.multicast_filter != 0))
 		return;
 	v->conn.multicast_filter = on;
 	sr_vif_record(v)->conn.multicast_filter = on;
@@ -100,6 +115,8 @@ static void written(struct sr_device *dev, const char *key)
 {
 	if (!strcmp(key, "rate"))
 		sr_vif_of(dev)->rate_wanted = true;
+	else if (!strcmp(key, "link"))
+		sr_vif_of(dev)->link_wanted = true;
 	else if (dev->refused)
 		sr_device_try_again(dev);
 }
@@ -112,8 +129,11 @@ static void prepare(struct sr_device *dev)
 		return;
 	if (v->rate_wanted)
 		look_at_rate(v);
+	if (v->link_wanted)
+		look_at_link(v);
 	if (!v->netif || !v->member || dev->failed)
 		return;
+	sr_vif_say_carrier(v);
 	look_at_multicast(v);
 	/* Linux's frontend says Reconfiguring first, and writes what it wants then. */
 	if (dev->state == XenbusStateReconfigured)
@@ -127,12 +147,12 @@ static void log_connected(struct sr_device *dev)
 {
 	struct sr_vif *v = sr_vif_of(dev);
 
-	sr_log_guest(&dev->log, SR_LOG_INFO, "%s: bridge %s, %u queue%s%s%s%s",
+	sr_log_guest(&dev->log, SR_LOG_INFO, "%s: bridge %s, %u queue%s%s%s%s%s",
 		     dev->recovered ? "taken over" : "connected", v->bridge, v->conn.queues,
 		     v->conn.queues > 1 ? "s" : "",
 		     v->conn.features & (SR_NET_GSO4 | SR_NET_GSO6) ? ", TSO" : "",
 		     v->conn.has_ctrl ? ", control ring" : "",
-		     v->rate_bytes ? ", rate limited" : "");
+		     v->rate_bytes ? ", rate limited" : "", v->link_down ? ", link down" : "");
 }
 
 static void free_vif(struct sr_device *dev)
@@ -140,7 +160,7 @@ static void free_vif(struct sr_device *dev)
 	/* Nothing that its closing has left. */
 }
 
-static const char *const keys[] = { "rate", "mac", "ip", "bridge", "mtu", NULL };
+static const char *const keys[] = { "rate", "link", "mac", "ip", "bridge", "mtu", NULL };
 static const char *const front_keys[] = { "request-multicast-control", "xdp-headroom", NULL };
 
 const struct sr_device_class sr_vif_class = {

@@ -43,6 +43,7 @@ struct sr_vif_queue {
 	unsigned lane;
 	struct sr_mail broken;
 	bool told_broken; /* atomic: it was posted, for this connection */
+	struct sr_log_source log; /* its thread's */
 };
 
 struct sr_vif {
@@ -57,6 +58,9 @@ struct sr_vif {
 	struct sr_member_address addresses[SR_VIF_ADDRESSES];
 	unsigned address_count;
 	bool rate_wanted; /* its node was written: look */
+	bool link_down;   /* the operator's */
+	bool link_wanted;
+	int carrier_said; /* what its node says; -1: look */
 
 	struct sr_switch *sw; /* while it is open */
 
@@ -102,8 +106,14 @@ extern const struct sr_device_class sr_vif_class;
  */
 
 int sr_vif_read_nodes(struct sr_device *dev);
-/* The node `rate` alone. True: it says something else than before. */
+/*
+ * The node `rate` or `link` alone. True: it says something else than before; with dev->trouble
+ * nobody can say.
+ */
 bool sr_vif_read_rate(struct sr_vif *v);
+bool sr_vif_read_link(struct sr_vif *v);
+/* Tells the guest of its link, where that is not what its node says. */
+void sr_vif_say_carrier(struct sr_vif *v);
 int sr_vif_put_offer(struct sr_device *dev, struct xs_handle *xs, xs_transaction_t t);
 int sr_vif_put_connected(struct sr_device *dev, struct xs_handle *xs, xs_transaction_t t);
 

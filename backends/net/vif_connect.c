@@ -87,6 +87,17 @@ static void member_broken(void *arg, unsigned queue)
 		sr_backend_post(v->dev.backend, &vq->broken);
 }
 
+static void member_stalled(void *arg, unsigned queue, bool on)
+{
+	struct sr_vif_queue *vq = &((struct sr_vif *)arg)->queues[queue];
+
+	if (on)
+		sr_netq_stall(vq->q);
+	sr_log_guest(&vq->log, on ? SR_LOG_WARNING : SR_LOG_INFO, "queue %u: %s", queue,
+		     on ? "the guest gives no room for packets, which are dropped until it does"
+			: "the guest takes packets again");
+}
+
 static unsigned member_pick(const void *arg, const struct rte_mbuf *pkt)
 {
 	return sr_netif_pick_queue(((const struct sr_vif *)arg)->netif, pkt);
@@ -104,6 +115,7 @@ static const struct sr_member_ops member_ops = {
 	.arm_send = member_arm_send,
 	.flush = member_flush,
 	.broken = member_broken,
+	.stalled = member_stalled,
 	.pick = member_pick,
 	.wants = member_wants,
 };
@@ -123,6 +135,8 @@ static int join(struct sr_vif *v)
 		.mtu = v->mtu,
 		.rate_bytes = v->rate_bytes,
 		.rate_interval_us = v->rate_interval_us,
+		.down = v->link_down,
+		.no_send_events = !v->conn.rx_notify,
 	};
 
 	memcpy(config.mac, v->mac, sizeof(config.mac));
@@ -313,6 +327,7 @@ static int attach_queue(struct sr_vif *v, unsigned index, bool resume)
 		.vif = v,
 		.lane = lane,
 		.broken = { .run = on_broken, .arg = vq },
+		.log = v->dev.log,
 	};
 	sr_thread_call(nb->lanes[lane].thread, do_attach, &call);
 	return call.rc;
@@ -367,6 +382,7 @@ static int attach_all(struct sr_vif *v, bool resume)
 	int rc;
 
 	v->dev.error[0] = 0;
+	v->carrier_said = -1;
 	memset(v->queues, 0, sizeof(v->queues));
 	v->ctrl_mail = (struct sr_mail){ .run = ctrl_woken, .arg = v };
 	rc = make_netif(v, resume);

@@ -24,6 +24,9 @@ bool sr_vif_read_rate(struct sr_vif *v)
 	char *text = get(v, "rate");
 	bool changed;
 
+	/* What can't be read now is no limit taken away. */
+	if (v->dev.trouble)
+		return false;
 	if (text && sr_vif_parse_rate(text, &bytes, &interval)) {
 		sr_log(&v->dev.log, SR_LOG_WARNING,
 		       "its rate \"%.40s\" is not \"bytes,microseconds\": it is not limited", text);
@@ -34,6 +37,16 @@ bool sr_vif_read_rate(struct sr_vif *v)
 	v->rate_bytes = bytes;
 	v->rate_interval_us = interval;
 	return changed;
+}
+
+bool sr_vif_read_link(struct sr_vif *v)
+{
+	bool down = !sr_device_flag(&v->dev, "link", true);
+
+	if (v->dev.trouble || down == v->link_down)
+		return false;
+	v->link_down = down;
+	return true;
 }
 
 static void read_mtu(struct sr_vif *v)
@@ -106,6 +119,7 @@ int sr_vif_read_nodes(struct sr_device *dev)
 		 bridge && *bridge ? bridge : SR_VIF_DEFAULT_BRIDGE);
 	free(bridge);
 	sr_vif_read_rate(v);
+	sr_vif_read_link(v);
 	read_mtu(v);
 	/* What is wrong here is said once it is opened. */
 	dev->error[0] = 0;
@@ -136,7 +150,35 @@ int sr_vif_put_offer(struct sr_device *dev, struct xs_handle *xs, xs_transaction
 
 int sr_vif_put_connected(struct sr_device *dev, struct xs_handle *xs, xs_transaction_t t)
 {
-	const struct sr_device_node carrier = { "carrier", 1 };
+	struct sr_vif *v = sr_vif_of(dev);
+	const struct sr_device_node carrier = { "carrier", !v->link_down };
 
+	v->carrier_said = !v->link_down;
 	return sr_device_put(dev, xs, t, &carrier, 1);
+}
+
+struct say {
+	struct sr_device *dev;
+	struct sr_device_node carrier;
+};
+
+/* Not a directory that the toolstack has removed meanwhile. */
+static int put_carrier(struct xs_handle *xs, xs_transaction_t t, void *arg)
+{
+	struct say *say = arg;
+	uint64_t was;
+	int rc = sr_xs_get_u64(xs, t, say->dev->path, say->carrier.key, UINT32_MAX, &was);
+
+	return rc || was == say->carrier.value ? rc
+					       : sr_device_put(say->dev, xs, t, &say->carrier, 1);
+}
+
+void sr_vif_say_carrier(struct sr_vif *v)
+{
+	struct say say = { .dev = &v->dev, .carrier = { "carrier", !v->link_down } };
+
+	if (v->carrier_said == !v->link_down)
+		return;
+	if (!sr_device_note(&v->dev, sr_xs_transact(v->dev.xs, put_carrier, &say)))
+		v->carrier_said = !v->link_down;
 }

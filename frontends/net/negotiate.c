@@ -145,7 +145,7 @@ static int put_features(struct sr_netfront *f, xs_transaction_t t)
 	} flags[] = {
 		{ "request-rx-copy", true },
 		/* We notify once there is something to receive into. */
-		{ "feature-rx-notify", true },
+		{ "feature-rx-notify", !f->options.quiet_rx },
 		{ "feature-sg", i->rx.sg },
 		{ "feature-gso-tcpv4", i->rx.gso4 },
 		{ "feature-gso-tcpv6", i->rx.gso6 },

@@ -24,7 +24,7 @@ int sr_netfront_kick(struct sr_netfront_queue *q)
 	if (!q->connected)
 		return -ENOTCONN;
 	tx = sr_ring_front_publish_and_check(&q->tx.ring);
-	rx = sr_ring_front_publish_and_check(&q->rx.ring);
+	rx = sr_ring_front_publish_and_check(&q->rx.ring) && !q->front->options.quiet_rx;
 	if (tx || (rx && q->rx_port == q->tx_port)) {
 		q->stats.notifications++;
 		rc = sr_evtchn_notify(q->ev, q->tx_port);

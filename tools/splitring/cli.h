@@ -82,6 +82,9 @@ int xen_info(struct cli *cli, struct json_object **daemon);
 int xen_devices(struct cli *cli, int count, char **domains, struct json_object *array);
 int xen_nics(struct cli *cli, int count, char **domains, struct json_object *array);
 int xen_refresh(struct cli *cli, char *domain, const char *vdev);
+struct device;
+/* A NIC by its number or its address. */
+int xen_vif(struct cli *cli, char *domain, const char *what, struct device *vif);
 
 /* The commands: cmd_*.c */
 int cmd_machine(struct cli *cli, int argc, char **argv);
@@ -93,6 +96,7 @@ int cmd_dmesg(struct cli *cli, int argc, char **argv);
 int cmd_console(struct cli *cli, int argc, char **argv);
 int cmd_network_attach(struct cli *cli, int argc, char **argv);
 int cmd_network_detach(struct cli *cli, int argc, char **argv);
+int cmd_network_link(struct cli *cli, int argc, char **argv);
 int cmd_network_list(struct cli *cli, int argc, char **argv);
 int cmd_block_attach(struct cli *cli, int argc, char **argv);
 int cmd_block_detach(struct cli *cli, int argc, char **argv);

@@ -153,6 +153,34 @@ int cmd_network_detach(struct cli *cli, int argc, char **argv)
 	return ret ? ret : device_remove(cli->xs, cli->dir, &vif, force, &cli->fail);
 }
 
+int cmd_network_link(struct cli *cli, int argc, char **argv)
+{
+	struct xs_handle *xs;
+	struct device vif;
+	const char *how;
+	int ret;
+
+	if (cli_option(cli, argc, argv, no_options, 3, 3) != -1)
+		return CLI_USAGE;
+	how = argv[optind + 2];
+	if (strcmp(how, "up") != 0 && strcmp(how, "down") != 0)
+		return sr_fail(&cli->fail, EINVAL, "%s: a link is put up or down", how);
+	ret = cli_find(cli);
+	if (ret)
+		return ret;
+	ret = cli->xen ? xen_vif(cli, argv[optind], argv[optind + 1], &vif)
+		       : find_vif(cli, argv[optind], argv[optind + 1], &vif);
+	if (ret)
+		return ret;
+	xs = cli->xen ? xs_open(0) : cli->xs;
+	ret = xs ? device_write(xs, &vif, "link", *how == 'u' ? "1" : "0") : -errno;
+	if (cli->xen)
+		xs_close(xs);
+	return ret ? sr_fail(&cli->fail, -ret, "can't write its nodes into xenstore: %s",
+			     strerror(-ret))
+		   : 0;
+}
+
 /* The device from its nodes alone, where its daemon does not answer. */
 static struct json_object *from_store(struct cli *cli, const struct device *vif)
 {

@@ -4,6 +4,7 @@
  * knows its own disks.
  */
 #include "cli.h"
+#include "device.h"
 #include "machines.h"
 
 #include <errno.h>
@@ -105,6 +106,37 @@ int xen_devices(struct cli *cli, int count, char **domains, struct json_object *
 int xen_nics(struct cli *cli, int count, char **domains, struct json_object *array)
 {
 	return devices_of(cli, "vifs", count, domains, array);
+}
+
+int xen_vif(struct cli *cli, char *domain, const char *what, struct device *vif)
+{
+	struct json_object *array = json_object_new_array(), *mac;
+	int ret = xen_nics(cli, 1, &domain, array);
+	bool found = false;
+	char *end;
+	unsigned long number = strtoul(what, &end, 10);
+
+	for (size_t i = 0; !ret && i < json_object_array_length(array); i++) {
+		struct json_object *o = json_object_array_get_idx(array, i);
+		bool same = json_object_object_get_ex(o, "mac", &mac) &&
+			    !strcasecmp(json_object_get_string(mac), what);
+
+		if (!same && (*end || number_of(o, "devid") != (int64_t)number))
+			continue;
+		*vif = (struct device){
+			.domid = (uint16_t)number_of(o, "domid"),
+			.backend = (uint16_t)number_of(o, "backend"),
+			.type = DEVICE_VIF,
+			.devid = (uint32_t)number_of(o, "devid"),
+		};
+		found = true;
+	}
+	json_object_put(array);
+	if (!ret && !found)
+		ret = sr_fail(&cli->fail, ENOENT,
+			      "%s: %s has no such NIC of ours; see splitring network-list", what,
+			      domain);
+	return ret;
 }
 
 int xen_refresh(struct cli *cli, char *domain, const char *vdev)

@@ -174,6 +174,33 @@ char *device_read(struct xs_handle *xs, const struct device *v, const char *node
 	return xs_read(xs, XBT_NULL, path, NULL);
 }
 
+int device_write(struct xs_handle *xs, const struct device *v, const char *node, const char *value)
+{
+	char dir[PATH_SIZE];
+	xs_transaction_t t;
+	bool ok;
+
+	backend_path(v, dir);
+	do {
+		char state[PATH_SIZE + 64], *text;
+
+		snprintf(state, sizeof(state), "%s/state", dir);
+		t = xs_transaction_start(xs);
+		text = t ? xs_read(xs, t, state, NULL) : NULL;
+		ok = text && write_node(xs, t, dir, node, value);
+		free(text);
+		if (!ok && t) {
+			int e = errno;
+
+			xs_transaction_end(xs, t, true);
+			errno = e;
+			return -errno;
+		}
+		ok = ok && xs_transaction_end(xs, t, false);
+	} while (!ok && t && errno == EAGAIN);
+	return ok ? 0 : -errno;
+}
+
 int device_state(struct xs_handle *xs, const struct device *v)
 {
 	char *text = device_read(xs, v, "state");

@@ -87,6 +87,10 @@ int device_list(struct xs_handle *xs, enum device_type type, uint16_t domid,
 /* A node of the backend's directory; free() it. NULL: there is none. */
 char *device_read(struct xs_handle *xs, const struct device *device, const char *node);
 
+/* Writes one there, and only there: not if the device has gone. -ENOENT. */
+int device_write(struct xs_handle *xs, const struct device *device, const char *node,
+		 const char *value);
+
 /* The state of the backend, XenbusState* of <xen/io/xenbus.h>; -1: there is none. */
 int device_state(struct xs_handle *xs, const struct device *device);
 

@@ -35,6 +35,8 @@ static const struct command commands[] = {
 	  cmd_block_refresh },
 	{ "network-attach", "DOMAIN [KEY=VALUE]...", "give a guest a NIC", cmd_network_attach },
 	{ "network-detach", "DOMAIN DEVID|MAC [--force]", "take it away", cmd_network_detach },
+	{ "network-link", "DOMAIN DEVID|MAC up|down", "plug its cable in, or pull it out",
+	  cmd_network_link },
 	{ "network-list", "[DOMAIN]... [--json]", "the NICs and their statistics",
 	  cmd_network_list },
 	{ 0 },
@@ -113,8 +115,8 @@ int cli_open(struct cli *cli)
 	if (cli->xen)
 		return sr_fail(
 		    &cli->fail, ENOTSUP,
-		    "on a Xen host that is xl's; splitring has info, block-list, network-list and "
-		    "block-refresh there");
+		    "on a Xen host that is xl's; splitring has info, block-list, block-refresh, "
+		    "network-list and network-link there");
 	ret = sr_control_open(cli->dir, &cli->ctl);
 	if (ret == -ENOENT || ret == -ECONNREFUSED)
 		return sr_fail(&cli->fail, ENOENT,

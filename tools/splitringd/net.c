@@ -155,6 +155,9 @@ static struct json_object *vif(const struct sr_netback_device *d)
 	put_u64(o, "mtu", d->mtu);
 	put_u64(o, "rate_bytes", d->rate_bytes);
 	put_u64(o, "rate_interval_us", d->rate_interval_us);
+	put_bool(o, "link", d->link);
+	put_bool(o, "carrier", d->carrier);
+	put_u64(o, "stalls", d->stalls);
 	put_bool(o, "recovered", d->recovered);
 	put_u64(o, "queues", d->queues);
 	put_bool(o, "split_event_channels", d->split);

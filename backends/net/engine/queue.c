@@ -131,6 +131,12 @@ uint64_t sr_netq_stalled_since(struct sr_netq *q, uint64_t now)
 	return q->stalled_since;
 }
 
+void sr_netq_stall(struct sr_netq *q)
+{
+	q->missing = 1;
+	q->stalled_since = 0;
+}
+
 void sr_netq_drop(struct sr_netq *q, bool tx, enum sr_net_drop reason, struct rte_mbuf **pkts,
 		  unsigned n)
 {

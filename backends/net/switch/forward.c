@@ -218,7 +218,7 @@ unsigned sr_port_poll(struct sr_member_port *port, uint64_t now)
 			done = (unsigned)got;
 		}
 	}
-	if (port->out->count)
+	if (sr_outlet_busy(port->out))
 		done += sr_outlet_drain(port->out, now);
 	return done;
 }

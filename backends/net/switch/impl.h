@@ -94,6 +94,7 @@ struct sr_outlet {
 	struct sr_lane *lane;
 	struct sr_outlet *next_touched;
 	bool touched;
+	bool stalled; /* atomic, its lane writes: it keeps nothing until there is room */
 	uint32_t head, count, mask;
 	uint64_t progress; /* ns: when the member last took one, or the first began to wait */
 	uint16_t held[SR_SWITCH_MAX_MEMBERS + 1]; /* how many of them, by source */
@@ -121,7 +122,7 @@ struct sr_member {
 	char *name;
 	uint16_t id;
 	bool up; /* atomic */
-	bool uplink, check_mac;
+	bool uplink, check_mac, no_send_events;
 	uint64_t address; /* sr_fdb_address(); 0: none */
 	uint32_t learn_max, frame_max;
 	struct sr_member_address *addresses;
@@ -161,7 +162,15 @@ unsigned sr_lane_poll(struct sr_lane *lane, uint64_t now);
 /* Says that the lane is going to sleep. True: there is something already. */
 bool sr_lane_arm(struct sr_lane *lane);
 
-/* Sends what waits, as far as there is room. Returns how many went. */
+/* Is there something to send, or to wait for? */
+static inline bool sr_outlet_busy(const struct sr_outlet *out)
+{
+	return out->count || unlikely(__atomic_load_n(&out->stalled, __ATOMIC_RELAXED));
+}
+/*
+ * Sends what waits, as far as there is room. Returns how many went. Only if sr_outlet_busy(): also
+ * ends a stall.
+ */
 unsigned sr_outlet_drain(struct sr_outlet *out, uint64_t now);
 /* The member's queue has failed. */
 void sr_port_break(struct sr_member_port *port);

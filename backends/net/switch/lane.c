@@ -26,6 +26,36 @@ static void discard(struct sr_outlet *out, enum sr_net_drop reason)
 }
 
 /*
+ * The guest takes nothing: what waits would only be memory that it holds. From now on its link is
+ * as good as down.
+ */
+static void stall(struct sr_outlet *out)
+{
+	struct sr_member_port *port = out->port;
+
+	discard(out, SR_NET_DROP_NO_SLOTS);
+	if (!port->member->ops.stalled || out->stalled)
+		return;
+	__atomic_store_n(&out->stalled, true, __ATOMIC_RELAXED);
+	sr_stat_add(&port->stats.stalls, 1);
+	port->member->ops.stalled(port->member->arg, port->index, true);
+	/* So that it asks for room. */
+	out->lane->fabric->host->blocked(out);
+}
+
+/* Is there room again? */
+static bool revive(struct sr_outlet *out)
+{
+	struct sr_member_port *port = out->port;
+
+	if (!port->member->ops.arm_send(port->member->arg, port->index))
+		return false;
+	__atomic_store_n(&out->stalled, false, __ATOMIC_RELAXED);
+	port->member->ops.stalled(port->member->arg, port->index, false);
+	return true;
+}
+
+/*
  * A source gets no more of the queue than is free: alone it may fill half, two a third each, and
  * there is always room for one that comes late.
  */
@@ -39,7 +69,11 @@ static void put(struct sr_outlet *out, struct rte_mbuf *pkt)
 		return;
 	}
 	if (out->count && lane->now - out->progress > lane->fabric->stall_ns)
-		discard(out, SR_NET_DROP_NO_SLOTS);
+		stall(out);
+	if (unlikely(out->stalled)) {
+		sr_port_drop(port, false, SR_NET_DROP_NO_SLOTS, pkt);
+		return;
+	}
 	if (out->count == 0)
 		out->progress = lane->now;
 	if (out->held[pkt->port] >= out->mask + 1 - out->count) {
@@ -91,6 +125,8 @@ unsigned sr_outlet_drain(struct sr_outlet *out, uint64_t now)
 	struct sr_member_port *port = out->port;
 	unsigned sent, total = 0;
 
+	if (unlikely(out->stalled))
+		return !port->broken && revive(out);
 	while (out->count && !port->broken) {
 		sent = send_some(out);
 		total += sent;
@@ -99,7 +135,7 @@ unsigned sr_outlet_drain(struct sr_outlet *out, uint64_t now)
 	}
 	/* Nobody may ever ask again for a queue that takes nothing: what waits is not kept. */
 	if (!total && out->count && now - out->progress > out->lane->fabric->stall_ns)
-		discard(out, SR_NET_DROP_NO_SLOTS);
+		stall(out);
 	if (total) {
 		out->progress = now;
 		if (port->member->ops.flush)

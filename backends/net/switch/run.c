@@ -16,8 +16,13 @@
 
 #include "impl.h"
 
-/* How soon a queue beyond its rate is looked at again. */
-#define LIMIT_NS 1000000
+/*
+ * Queues that nothing wakes, and how soon they are looked at again: those beyond their rate; those
+ * to a guest that has given no room, for it may never, and not every guest tells when it has.
+ */
+enum pause { PAUSE_RATE, PAUSE_ROOM, PAUSES };
+
+static const long pause_ns[PAUSES] = { 1000000, 10000000 };
 
 struct lane_run {
 	struct sr_lane *lane;
@@ -25,10 +30,12 @@ struct lane_run {
 	struct sr_source source;
 	struct sr_mail mail;
 	uint32_t mailed;
-	/* Queues beyond their rate, and the timer that wakes them. */
-	struct sr_source timer_source;
-	int timer;
-	struct queue_run *limited;
+	struct pauses {
+		struct lane_run *lane;
+		struct sr_source source;
+		int timer;
+		struct queue_run *queues;
+	} pauses[PAUSES];
 	int rc;
 };
 
@@ -37,8 +44,8 @@ struct queue_run {
 	struct lane_run *lane;
 	struct sr_source receive, send;
 	bool split;
-	struct queue_run *next_limited;
-	bool limited;
+	struct queue_run *next_paused[PAUSES];
+	bool paused[PAUSES];
 	struct sr_mail mail;
 	uint32_t mailed;
 };
@@ -93,23 +100,30 @@ static void host_call(struct sr_lane *lane, void (*fn)(void *arg), void *arg)
 	sr_thread_call(run_of(lane)->thread, fn, arg);
 }
 
-/* --- queues beyond their rate -------------------------------------------------------------------
+/* --- queues that nothing wakes ------------------------------------------------------------------
  */
+
+static struct sr_source *sending(struct queue_run *queue)
+{
+	return queue->split ? &queue->send : &queue->receive;
+}
 
 static unsigned timer_poll(struct sr_source *source, uint64_t now)
 {
-	struct lane_run *run = container(source, struct lane_run, timer_source);
+	struct pauses *pauses = container(source, struct pauses, source);
+	enum pause why = (enum pause)(pauses - pauses->lane->pauses);
 	unsigned woken = 0;
 	uint64_t times;
 
-	if (read(run->timer, &times, sizeof(times)) < 0)
+	if (read(pauses->timer, &times, sizeof(times)) < 0)
 		return 0;
-	while (run->limited) {
-		struct queue_run *queue = run->limited;
+	while (pauses->queues) {
+		struct queue_run *queue = pauses->queues;
 
-		run->limited = queue->next_limited;
-		queue->limited = false;
-		sr_thread_wake(run->thread, &queue->receive);
+		pauses->queues = queue->next_paused[why];
+		queue->paused[why] = false;
+		sr_thread_wake(pauses->lane->thread,
+			       why == PAUSE_RATE ? &queue->receive : sending(queue));
 		woken++;
 	}
 	return woken;
@@ -122,32 +136,32 @@ static bool timer_arm(struct sr_source *source)
 
 static const struct sr_source_ops timer_ops = { .poll = timer_poll, .arm = timer_arm };
 
-/* Wakes the queue a little later. */
-static bool limit(struct queue_run *queue)
+/* Wakes the queue a little later. False: it can't be. */
+static bool pause_queue(struct queue_run *queue, enum pause why)
 {
-	const struct itimerspec soon = { .it_value.tv_nsec = LIMIT_NS };
-	struct lane_run *run = queue->lane;
+	const struct itimerspec soon = { .it_value.tv_nsec = pause_ns[why] };
+	struct pauses *pauses = &queue->lane->pauses[why];
 
-	if (queue->limited)
+	if (queue->paused[why])
 		return true;
-	if (!run->limited && timerfd_settime(run->timer, 0, &soon, NULL))
+	if (!pauses->queues && timerfd_settime(pauses->timer, 0, &soon, NULL))
 		return false;
-	queue->limited = true;
-	queue->next_limited = run->limited;
-	run->limited = queue;
+	queue->paused[why] = true;
+	queue->next_paused[why] = pauses->queues;
+	pauses->queues = queue;
 	return true;
 }
 
-static void unlimit(struct queue_run *queue)
+static void end_pause(struct queue_run *queue, enum pause why)
 {
-	struct queue_run **at = &queue->lane->limited;
+	struct queue_run **at = &queue->lane->pauses[why].queues;
 
-	if (!queue->limited)
+	if (!queue->paused[why])
 		return;
 	while (*at != queue)
-		at = &(*at)->next_limited;
-	*at = queue->next_limited;
-	queue->limited = false;
+		at = &(*at)->next_paused[why];
+	*at = queue->next_paused[why];
+	queue->paused[why] = false;
 }
 
 /* --- queues -------------------------------------------------------------------------------------
@@ -160,10 +174,20 @@ static unsigned receive_poll(struct sr_source *source, uint64_t now)
 	return sr_port_poll(queue->port, to_ns(queue->lane, now));
 }
 
-static bool arm_send(const struct sr_member_port *port)
+/* True: not idle. */
+static bool arm_send(struct queue_run *queue)
 {
-	return port->out->count && !port->broken &&
-	       port->member->ops.arm_send(port->member->arg, port->index);
+	const struct sr_member_port *port = queue->port;
+	const struct sr_member *member = port->member;
+
+	if (!sr_outlet_busy(port->out) || port->broken)
+		return false;
+	if (member->ops.arm_send(member->arg, port->index))
+		return true;
+	/* What waits is kept for a time only. And once nothing is, an event is enough, if one
+	 * comes.
+	 */
+	return (port->out->count || member->no_send_events) && !pause_queue(queue, PAUSE_ROOM);
 }
 
 static bool receive_arm(struct sr_source *source)
@@ -173,10 +197,10 @@ static bool receive_arm(struct sr_source *source)
 
 	if (port->broken)
 		return false;
-	if (!queue->split && arm_send(port))
+	if (!queue->split && arm_send(queue))
 		return true;
 	if (port->limited)
-		return !limit(queue);
+		return !pause_queue(queue, PAUSE_RATE);
 	return port->member->ops.arm_receive(port->member->arg, port->index);
 }
 
@@ -186,13 +210,14 @@ static unsigned send_poll(struct sr_source *source, uint64_t now)
 {
 	struct queue_run *queue = container(source, struct queue_run, send);
 
-	return queue->port->out->count ? sr_outlet_drain(queue->port->out, to_ns(queue->lane, now))
-				       : 0;
+	return sr_outlet_busy(queue->port->out)
+		   ? sr_outlet_drain(queue->port->out, to_ns(queue->lane, now))
+		   : 0;
 }
 
 static bool send_arm(struct sr_source *source)
 {
-	return arm_send(container(source, struct queue_run, send)->port);
+	return arm_send(container(source, struct queue_run, send));
 }
 
 static const struct sr_source_ops send_ops = { .poll = send_poll, .arm = send_arm };
@@ -202,7 +227,7 @@ static void host_blocked(struct sr_outlet *out)
 	struct queue_run *queue = out->port->source;
 
 	if (queue)
-		sr_thread_wake(queue->lane->thread, queue->split ? &queue->send : &queue->receive);
+		sr_thread_wake(queue->lane->thread, sending(queue));
 }
 
 static void queue_mail(void *arg)
@@ -225,7 +250,8 @@ static void host_stop(struct sr_member_port *port)
 {
 	struct queue_run *queue = port->source;
 
-	unlimit(queue);
+	for (enum pause why = 0; why < PAUSES; why++)
+		end_pause(queue, why);
 	sr_thread_remove(queue->lane->thread, &queue->receive);
 	if (queue->split)
 		sr_thread_remove(queue->lane->thread, &queue->send);
@@ -281,6 +307,18 @@ static const struct sr_fabric_host reactor_host = {
 /* --- the fabric ---------------------------------------------------------------------------------
  */
 
+static void leave(void *arg)
+{
+	struct lane_run *run = arg;
+
+	if (run->source.added)
+		sr_thread_remove(run->thread, &run->source);
+	for (enum pause why = 0; why < PAUSES; why++)
+		if (run->pauses[why].source.added)
+			sr_thread_remove(run->thread, &run->pauses[why].source);
+	sr_eal_thread_unregister();
+}
+
 static void join(void *arg)
 {
 	struct lane_run *run = arg;
@@ -289,48 +327,50 @@ static void join(void *arg)
 	if (run->rc)
 		return;
 	run->rc = sr_thread_add(run->thread, &run->source, 0, -1);
+	for (enum pause why = 0; why < PAUSES && !run->rc; why++)
+		run->rc =
+		    sr_thread_add(run->thread, &run->pauses[why].source, 0, run->pauses[why].timer);
 	if (run->rc)
-		return;
-	run->rc = sr_thread_add(run->thread, &run->timer_source, 0, run->timer);
-	if (run->rc)
-		sr_thread_remove(run->thread, &run->source);
+		leave(run);
 }
 
-static void leave(void *arg)
+static void lane_free(struct lane_run *run)
 {
-	struct lane_run *run = arg;
-
-	sr_thread_remove(run->thread, &run->source);
-	sr_thread_remove(run->thread, &run->timer_source);
-	sr_eal_thread_unregister();
+	for (enum pause why = 0; why < PAUSES; why++)
+		if (run->pauses[why].timer >= 0)
+			close(run->pauses[why].timer);
+	free(run);
 }
 
 static int lane_start(struct sr_lane *lane, struct sr_thread *thread)
 {
 	struct lane_run *run = calloc(1, sizeof(*run));
+	int rc;
 
 	if (!run)
 		return -ENOMEM;
 	run->lane = lane;
 	run->thread = thread;
 	run->source.ops = &lane_ops;
-	run->timer_source.ops = &timer_ops;
-	run->timer_source.watched = true;
 	run->mail = (struct sr_mail){ .run = lane_mail, .arg = run };
-	run->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	run->rc = run->timer < 0 ? -errno : 0;
+	for (enum pause why = 0; why < PAUSES; why++) {
+		struct pauses *pauses = &run->pauses[why];
+
+		pauses->lane = run;
+		pauses->source.ops = &timer_ops;
+		pauses->source.watched = true;
+		pauses->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+		if (pauses->timer < 0)
+			run->rc = -errno;
+	}
 	if (!run->rc)
 		sr_thread_call(thread, join, run);
-	if (run->rc) {
-		int rc = run->rc;
-
-		if (run->timer >= 0)
-			close(run->timer);
-		free(run);
-		return rc;
-	}
-	lane->source = (struct sr_lane_source *)run;
-	return 0;
+	rc = run->rc;
+	if (rc)
+		lane_free(run);
+	else
+		lane->source = (struct sr_lane_source *)run;
+	return rc;
 }
 
 int sr_fabric_new(struct sr_thread *const *threads, unsigned count,
@@ -361,8 +401,7 @@ void sr_fabric_free(struct sr_fabric *fabric)
 		if (!run)
 			continue;
 		sr_thread_call(run->thread, leave, run);
-		close(run->timer);
-		free(run);
+		lane_free(run);
 	}
 	sr_fabric_destroy(fabric);
 }

@@ -282,9 +282,10 @@ static int member_init(struct sr_member *member, const struct sr_member_config *
 
 	member->ops = *config->ops;
 	member->arg = config->arg;
-	member->up = true;
+	member->up = !config->down;
 	member->uplink = config->uplink;
 	member->check_mac = config->check_mac;
+	member->no_send_events = config->no_send_events;
 	member->address = sr_fdb_address(config->mac);
 	member->learn_max = config->uplink ? SR_FDB_UPLINK_MAX : SR_FDB_GUEST_MAX;
 	member->frame_max = config->mtu ? config->mtu + FRAME_EXTRA : UINT32_MAX;
@@ -463,6 +464,16 @@ unsigned sr_member_queue_count(const struct sr_member *member)
 void sr_member_set_link(struct sr_member *member, bool up)
 {
 	__atomic_store_n(&member->up, up, __ATOMIC_RELAXED);
+}
+
+bool sr_member_carrier(const struct sr_member *member)
+{
+	if (!__atomic_load_n(&member->up, __ATOMIC_RELAXED))
+		return false;
+	for (unsigned i = 0; i < member->queue_count; i++)
+		if (!__atomic_load_n(&member->ports[i].out->stalled, __ATOMIC_RELAXED))
+			return true;
+	return false;
 }
 
 const struct sr_member_stats *sr_member_stats(const struct sr_member *member, unsigned queue)

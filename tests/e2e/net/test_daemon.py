@@ -125,6 +125,38 @@ def test_attach():
         assert status == 1 and "no such NIC" in err, err
 
 
+def test_link():
+    """network-link: down and up, also over a restart of the worker"""
+    need("ping")
+    with Machine() as m:
+        m.start_daemon()
+        start(m, 1, "sleep 1000")
+        start(m, 2, "ping -q -i 0.1 -w 300 10.9.0.1")
+
+        def links():
+            return [(v["link"], v["carrier"]) for v in nics(m, "g1")]
+
+        def dropped():
+            return nics(m, "g2")[0]["tx"]["dropped_by_reason"]["no-port"]
+        equal(links(), [(True, True)])
+        m.good("network-link", "g1", "0", "down")
+        wait("the link to be down", lambda: links() == [(False, False)])
+        before = dropped()
+        wait("packets that go nowhere", lambda: dropped() > before)
+        pid = worker(m)
+        os.kill(pid, signal.SIGKILL)
+        worker(m, pid)
+        wait("the link to be down still", lambda: links() == [(False, False)])
+        m.good("network-link", "g1", "00:16:3E:00:00:01", "up")
+        wait("the link to be up", lambda: links() == [(True, True)])
+        received = nics(m, "g1")[0]["rx"]["packets"]
+        wait("packets", lambda: nics(m, "g1")[0]["rx"]["packets"] > received)
+        for bad, why in (("g1", "7", "up"), "no such NIC"), (("g1", "0", "left"), "up or down"):
+            status, _, err = m.splitring("network-link", *bad)
+            equal(status, 1)
+            assert why in err, err
+
+
 def test_killed():
     """kill -9 of the worker under iperf3, again and again: the connection goes on"""
     need("iperf3")
@@ -145,4 +177,4 @@ def test_killed():
 
 
 if __name__ == "__main__":
-    main([test_ping, test_uplink, test_attach, test_killed])
+    main([test_ping, test_uplink, test_attach, test_link, test_killed])

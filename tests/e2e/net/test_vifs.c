@@ -149,6 +149,120 @@ static void test_changes(void **state)
 	stop_two(&w, &a, &b);
 }
 
+/* A guest that takes nothing under a flood: another on the same switch loses not one packet. */
+static void test_stalled_guest(void **state)
+{
+	struct sr_netback_device d;
+	struct vif a, b, deaf;
+	uint64_t stalls = 0;
+	struct vifs w;
+
+	start_two(&w, &a, &b, NULL);
+	vifs_attach(&w, &deaf, "xenbr0", 3);
+	vifs_open_deaf(&deaf, NULL);
+	for (unsigned i = 0; i < 600 || !stalls; i++) {
+		vifs_send(&a, deaf.mac, 60, i);
+		vifs_send(&a, b.mac, 1000, i);
+		vifs_expect(&b, &a, 1000, i);
+		vifs_device(&w, &deaf, &d);
+		stalls = d.stalls;
+	}
+	assert_false(d.carrier);
+	assert_true(d.link);
+	assert_true(d.stats.rx.drops[SR_NET_DROP_NO_SLOTS] > 0);
+	assert_int_equal(d.stats.rx.packets, 0);
+	/* It gives room, and gets what is sent from then on. */
+	vifs_post(&deaf);
+	do
+		vifs_device(&w, &deaf, &d);
+	while (!d.carrier);
+	vifs_send(&b, deaf.mac, 1514, 7);
+	vifs_expect(&deaf, &b, 1514, 7);
+	vifs_device(&w, &b, &d);
+	assert_int_equal(d.stats.rx.packets, d.stats.rx.requests);
+	for (unsigned i = 0; i < SR_NET_DROPS; i++)
+		assert_int_equal(d.stats.rx.drops[i], 0);
+	vifs_close(&deaf);
+	vifs_detach(&w, &deaf);
+	stop_two(&w, &a, &b);
+}
+
+/* Nobody tells when there is room: it is found by looking. */
+static void test_no_rx_notify(void **state)
+{
+	struct sr_netfront_options o = SR_NETFRONT_DEFAULTS;
+	struct sr_netback_device d;
+	struct vif a, b;
+	struct vifs w;
+
+	o.quiet_rx = true;
+	for (unsigned split = 0; split < 2; split++) {
+		o.split = split;
+		vifs_start(&w);
+		vifs_attach(&w, &a, "xenbr0", 1);
+		vifs_attach(&w, &b, "xenbr0", 2);
+		vifs_open(&a, NULL);
+		vifs_open_deaf(&b, &o);
+		for (unsigned i = 0; i < 10; i++)
+			vifs_send(&a, b.mac, 1000, i);
+		vifs_post(&b);
+		for (unsigned i = 0; i < 10; i++)
+			vifs_expect(&b, &a, 1000, i);
+		stop_two(&w, &a, &b);
+		/* Also after it has been given up. */
+		vifs_start(&w);
+		vifs_attach(&w, &a, "xenbr0", 1);
+		vifs_attach(&w, &b, "xenbr0", 2);
+		vifs_open(&a, NULL);
+		vifs_open_deaf(&b, &o);
+		vifs_send(&a, b.mac, 1000, 1);
+		do
+			vifs_device(&w, &b, &d);
+		while (!d.stalls);
+		vifs_post(&b);
+		do
+			vifs_device(&w, &b, &d);
+		while (!d.carrier);
+		vifs_send(&a, b.mac, 1000, 2);
+		vifs_expect(&b, &a, 1000, 2);
+		stop_two(&w, &a, &b);
+	}
+}
+
+/* What an operator does to a link; the guest reads of it in `carrier`. */
+static void test_link(void **state)
+{
+	struct sr_netback_device d;
+	struct vif a, b;
+	struct vifs w;
+
+	start_two(&w, &a, &b, NULL);
+	assert_true(sr_netfront_carrier(b.front));
+	vifs_write(&w, b.back_dir, "link", "0");
+	vifs_await(&w, b.back_dir, "carrier", "0");
+	while (sr_netfront_carrier(b.front))
+		;
+	vifs_send(&a, b.mac, 60, 1);
+	vifs_send(&b, a.mac, 60, 1);
+	assert_int_equal(sr_netfront_wait(a.q, SR_NETFRONT_RX, 20), -ETIMEDOUT);
+	vifs_device(&w, &b, &d);
+	assert_false(d.link);
+	assert_false(d.carrier);
+	assert_int_equal(d.stats.tx.drops[SR_NET_DROP_NO_PORT], 1);
+	/* It stays down for a guest that connects anew. */
+	assert_int_equal(sr_netfront_disconnect(b.front), 0);
+	assert_int_equal(sr_netfront_connect(b.front), 0);
+	b.q = sr_netfront_queue(b.front, 0);
+	assert_false(sr_netfront_carrier(b.front));
+	vifs_send(&a, b.mac, 60, 2);
+	/* Nonsense is up, as is nothing. */
+	vifs_write(&w, b.back_dir, "link", "x");
+	vifs_await(&w, b.back_dir, "carrier", "1");
+	vifs_send(&a, b.mac, 60, 3);
+	vifs_expect(&b, &a, 60, 3);
+	stop_two(&w, &a, &b);
+}
+
 /* What comes from another address than its own goes nowhere. */
 static void test_spoofing(void **state)
 {
@@ -252,10 +366,12 @@ static void test_reconnect(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_two_guests), cmocka_unit_test(test_several_queues),
-		cmocka_unit_test(test_bridges),    cmocka_unit_test(test_changes),
-		cmocka_unit_test(test_spoofing),   cmocka_unit_test(test_bad_nodes),
-		cmocka_unit_test(test_bad_front),  cmocka_unit_test(test_reconnect),
+		cmocka_unit_test(test_two_guests),    cmocka_unit_test(test_several_queues),
+		cmocka_unit_test(test_bridges),       cmocka_unit_test(test_changes),
+		cmocka_unit_test(test_spoofing),      cmocka_unit_test(test_bad_nodes),
+		cmocka_unit_test(test_bad_front),     cmocka_unit_test(test_reconnect),
+		cmocka_unit_test(test_stalled_guest), cmocka_unit_test(test_no_rx_notify),
+		cmocka_unit_test(test_link),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

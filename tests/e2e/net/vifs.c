@@ -209,7 +209,7 @@ static void post(struct vif *v, void *page)
 	assert_int_equal(sr_netfront_post(v->q, &b, 1), 1);
 }
 
-void vifs_open(struct vif *v, const struct sr_netfront_options *options)
+void vifs_open_deaf(struct vif *v, const struct sr_netfront_options *options)
 {
 	void *memory;
 
@@ -219,9 +219,19 @@ void vifs_open(struct vif *v, const struct sr_netfront_options *options)
 	assert_int_equal(
 	    sr_netfront_memory(v->front, VIFS_PAGES * SR_NETFRONT_BUFFER_SIZE, &memory), 0);
 	v->memory = memory;
+}
+
+void vifs_post(struct vif *v)
+{
 	for (unsigned i = 0; i < POSTED; i++)
 		post(v, v->memory + i * SR_NETFRONT_BUFFER_SIZE);
 	assert_int_equal(sr_netfront_kick(v->q), 0);
+}
+
+void vifs_open(struct vif *v, const struct sr_netfront_options *options)
+{
+	vifs_open_deaf(v, options);
+	vifs_post(v);
 }
 
 void vifs_close(struct vif *v)

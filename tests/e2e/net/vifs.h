@@ -49,6 +49,9 @@ void vifs_stop_backend(struct vifs *w, enum sr_backend_stop how);
 /* A guest, and the nodes of a NIC as libxl writes them. `index`: the last byte of its address. */
 void vifs_attach(struct vifs *w, struct vif *v, const char *bridge, uint8_t index);
 void vifs_open(struct vif *v, const struct sr_netfront_options *options);
+/* The same, with nothing to receive into until vifs_post(). */
+void vifs_open_deaf(struct vif *v, const struct sr_netfront_options *options);
+void vifs_post(struct vif *v);
 /* What open() answers. */
 int vifs_try_open(struct vif *v, const struct sr_netfront_options *options);
 /* As libxl: online 0, state 5; waits until the backend is closed, then removes the nodes. */

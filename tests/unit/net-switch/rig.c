@@ -136,6 +136,21 @@ static bool rig_arm(void *arg, unsigned queue)
 	return false;
 }
 
+static bool rig_has_room(void *arg, unsigned queue)
+{
+	return ((struct rig_member *)arg)->queue[queue].room != 0;
+}
+
+static void rig_stalled(void *arg, unsigned queue, bool on)
+{
+	struct rig_member *m = arg;
+
+	if (on)
+		m->stalls++;
+	else
+		m->revivals++;
+}
+
 static void rig_broken(void *arg, unsigned queue)
 {
 	((struct rig_member *)arg)->broken++;
@@ -150,8 +165,9 @@ static const struct sr_member_ops rig_ops = {
 	.receive = rig_receive,
 	.send = rig_take_in,
 	.arm_receive = rig_arm,
-	.arm_send = rig_arm,
+	.arm_send = rig_has_room,
 	.broken = rig_broken,
+	.stalled = rig_stalled,
 	.wants = rig_wants,
 };
 

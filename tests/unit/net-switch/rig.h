@@ -34,6 +34,7 @@ struct rig_member {
 	int fails;      /* what receive() returns, where it is below 0 */
 	unsigned broken;
 	bool deaf; /* wants no multicast */
+	unsigned stalls, revivals;
 };
 
 extern struct rte_mempool *rig_pool;

@@ -313,14 +313,75 @@ static void test_slow_member(void **state)
 	rig_run();
 	assert_int_equal(rig_take(b), 33);
 	assert_int_equal(sr_member_stats(b->member, 0)->out.packets, 33);
-	/* One that takes nothing for long loses what waits. */
+}
+
+/* One that takes nothing for long loses what waits, and nothing more is kept for it until it does.
+ */
+static void test_stalled_member(void **state)
+{
+	struct rig_member *a = rig_vif(1, NULL), *b = rig_vif(2, NULL), *c = rig_vif(3, NULL);
+
 	b->queue[0].room = 0;
+	for (unsigned i = 0; i < 10; i++)
+		rig_send(a, b->mac, a->mac);
+	rig_run();
+	assert_true(sr_member_carrier(b->member));
+	rig_now += UINT64_C(900000000);
+	rig_run();
+	assert_int_equal(rig_drops(b, false, SR_NET_DROP_NO_SLOTS), 0);
+	/* Nobody sends to it any more: it is over all the same. */
+	rig_now += UINT64_C(200000000);
+	rig_run();
+	assert_int_equal(rig_drops(b, false, SR_NET_DROP_NO_SLOTS), 10);
+	assert_int_equal(b->stalls, 1);
+	assert_false(sr_member_carrier(b->member));
+	assert_int_equal(sr_member_stats(b->member, 0)->stalls, 1);
+	/* What comes now is lost at once, of a flood too, and others have all of theirs. */
+	rig_send(a, b->mac, a->mac);
+	rig_send(a, rig_broadcast, a->mac);
+	rig_send(a, c->mac, a->mac);
+	rig_run();
+	assert_int_equal(rig_drops(b, false, SR_NET_DROP_NO_SLOTS), 12);
+	assert_int_equal(rig_take(c), 2);
+	/* There is room again. */
+	assert_int_equal(b->revivals, 0);
+	b->queue[0].room = 100;
+	rig_run();
+	assert_int_equal(b->revivals, 1);
+	assert_true(sr_member_carrier(b->member));
 	rig_send(a, b->mac, a->mac);
 	rig_run();
-	rig_now += UINT64_C(1100000000);
+	assert_int_equal(rig_take(b), 1);
+	/* A little room now and then, and always too late, is no stall. */
+	b->queue[0].room = 0;
+	for (unsigned i = 0; i < 30; i++) {
+		rig_send(a, b->mac, a->mac);
+		rig_run();
+		rig_now += UINT64_C(900000000);
+		b->queue[0].room = 1;
+	}
+	assert_int_equal(b->stalls, 1);
+	assert_int_equal(rig_drops(b, false, SR_NET_DROP_NO_SLOTS), 12);
+}
+
+static void down(struct sr_member_config *config)
+{
+	config->down = true;
+}
+
+static void test_link_down_at_first(void **state)
+{
+	struct rig_member *a = rig_vif(1, NULL), *b = rig_vif(2, down);
+
 	rig_send(a, b->mac, a->mac);
 	rig_run();
-	assert_int_equal(rig_drops(b, false, SR_NET_DROP_NO_SLOTS), 1);
+	assert_int_equal(rig_take(b), 0);
+	assert_false(sr_member_carrier(b->member));
+	sr_member_set_link(b->member, true);
+	rig_send(a, b->mac, a->mac);
+	rig_run();
+	assert_int_equal(rig_take(b), 1);
+	assert_true(sr_member_carrier(b->member));
 }
 
 /* A guest that floods broadcast: another's packets get through, all of them. */
@@ -509,6 +570,8 @@ int main(void)
 		TEST(test_spoofed_mac),
 		TEST(test_spoofed_ip),
 		TEST(test_slow_member),
+		TEST(test_stalled_member),
+		TEST(test_link_down_at_first),
 		TEST(test_fairness_under_flood),
 		TEST(test_rate),
 		TEST(test_broken_member),

@@ -341,10 +341,19 @@ static void no_room(void **state)
 	assert_int_equal(sr_netq_send(rig.q, m + 2, 2), 1);
 	sr_netq_drop(rig.q, false, SR_NET_DROP_NO_SLOTS, m + 3, 1);
 	assert_int_equal(rig_rx_drops(SR_NET_DROP_NO_SLOTS), 1);
+	/* It was given up: any room will do. */
+	assert_int_equal(sr_netq_send(rig.q, m, 1), 0);
+	sr_netq_stall(rig.q);
+	assert_false(sr_netq_arm_send(rig.q));
+	assert_int_equal(sr_netq_stalled_since(rig.q, 5000), 5000);
+	rig_post(9, 1);
+	assert_true(sr_ring_front_notify_needed(&rig.rx.ring));
+	assert_true(sr_netq_arm_send(rig.q));
+	assert_int_equal(sr_netq_stalled_since(rig.q, 6000), 0);
 	/* Nothing waits: no event is asked for. */
 	assert_int_equal(sr_netq_send(rig.q, m, 0), 0);
 	assert_false(sr_netq_arm_send(rig.q));
-	rig_post(9, 1);
+	rig_post(10, 1);
 	assert_false(sr_ring_front_notify_needed(&rig.rx.ring));
 }
 

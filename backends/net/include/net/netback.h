@@ -12,6 +12,7 @@
  *                on it reach each other and nobody else
  *   ip           the addresses that it may send from, separated by blanks; missing: any
  *   rate         "bytes,microseconds" that it may send; may change at any time
+ *   link         0: the link is down, as if the cable was out [1]; may change at any time
  *   mtu          the largest payload of frames to it [any]
  *   online       0: do not wait for a reconnect      frontend, frontend-id, handle, vifname
  * We write hotplug-status ("connected" or "error"), hotplug-error, carrier and the features.
@@ -71,11 +72,14 @@ struct sr_netback_device {
 	char error[160]; /* "" or why it is not served */
 	bool recovered;
 	uint64_t rate_bytes, rate_interval_us; /* 0: unlimited */
+	bool link;                             /* not put down by its node */
 	unsigned queues;                       /* 0: not connected, the rest is 0 too */
 	unsigned threads[16];                  /* of each queue, the thread it belongs to */
 	bool split, ctrl_ring, multicast_filter;
 	unsigned features; /* enum sr_net_feature of <net/queue.h> */
 	unsigned headroom;
+	bool carrier;              /* the link is up, and it takes packets */
+	uint64_t stalls;           /* times that a queue gave no room for too long */
 	struct sr_net_stats stats; /* the sum over its queues, of this connection */
 };
 

@@ -133,6 +133,8 @@ unsigned sr_netq_room(const struct sr_netq *q);
  * The caller decides when it drops what waits (sr_netq_drop()) and takes the carrier away.
  */
 uint64_t sr_netq_stalled_since(struct sr_netq *q, uint64_t now);
+/* What waited for the guest was dropped: until the next send any room is worth an event. */
+void sr_netq_stall(struct sr_netq *q);
 
 /* Frees packets that were for this guest, or came from it (tx), and counts why. */
 void sr_netq_drop(struct sr_netq *q, bool tx, enum sr_net_drop reason, struct rte_mbuf **pkts,

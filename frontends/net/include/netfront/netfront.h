@@ -42,8 +42,9 @@
 #define SR_NETFRONT_RING_SIZE    256u   /* slots, of the TX and of the RX ring */
 #define SR_NETFRONT_MAX_SEGMENTS 18u    /* of a packet, either way */
 #define SR_NETFRONT_MAX_PACKET   65535u /* bytes */
-#define SR_NETFRONT_BUFFER_SIZE  4096u /* bytes: netif names a page to receive into, no part of it \
-					*/
+#define SR_NETFRONT_BUFFER_SIZE                                                                    \
+	4096u /* bytes: netif names a page to receive into, no part of it                          \
+	       */
 
 struct sr_hypervisor;
 struct sr_netfront;
@@ -68,6 +69,7 @@ struct sr_netfront_options {
 	bool control;           /* a control ring: hashing, static maps */
 	bool multicast_control; /* from the start: only groups that were added are received */
 	uint16_t headroom;      /* bytes left free before received data, up to 0x7fff */
+	bool quiet_rx;          /* as old frontends: doesn't tell of buffers that it has posted */
 	unsigned timeout_ms;    /* for each step of the backend */
 	void (*event)(void *arg, enum sr_netfront_event event); /* optional */
 	void *event_arg;

@@ -106,6 +106,13 @@ struct sr_member_ops {
 	/* Optional: receive() or send() has failed; the queue is not served any more. Once. */
 	void (*broken)(void *arg, unsigned queue);
 
+	/*
+	 * Optional: the queue took nothing for sr_fabric_options.stall_ms while packets waited, so
+	 * they were dropped, and later ones are until arm_send() says that there is room (`on`
+	 * false). Without it only those that waited are dropped.
+	 */
+	void (*stalled)(void *arg, unsigned queue, bool on);
+
 	/* Optional, any thread: the queue for a packet. Without it: the lane's own, or by hash. */
 	unsigned (*pick)(const void *arg, const struct rte_mbuf *pkt);
 	/* Optional, any thread: does it want multicast frames for this address? */
@@ -142,6 +149,10 @@ struct sr_member_config {
 	/* What it may send, as xl's `rate` gives it; it is not read from beyond that. 0: any. */
 	uint64_t rate_bytes;
 	uint64_t rate_interval_us;
+	bool down; /* its link, at first */
+	/* No event tells when it has room again, so it is looked at every 10 ms while packets wait.
+	 */
+	bool no_send_events;
 };
 
 /* From its return on the ops are called. -EINVAL, -ENOSPC (too many members), -ENOMEM. */
@@ -156,6 +167,8 @@ void *sr_member_arg(const struct sr_member *member); /* sr_member_config.arg */
 unsigned sr_member_queue_count(const struct sr_member *member);
 /* A link that is down gets nothing, and what it sends goes nowhere (counted as no-port). */
 void sr_member_set_link(struct sr_member *member, bool up);
+/* Is the link up, and at least one queue not stalled? */
+bool sr_member_carrier(const struct sr_member *member);
 /* Any thread, at any time: makes its lane look at the queue. */
 void sr_member_wake(struct sr_member *member, unsigned queue);
 
@@ -167,6 +180,7 @@ struct sr_member_stats {
 	} in, out;        /* from the member, to the member */
 	uint64_t flooded; /* packets from it that went to more than one */
 	uint64_t limited; /* times that it was not read from because of its rate */
+	uint64_t stalls;  /* times that it took nothing for too long */
 	uint64_t crowded; /* packets to it that found no room between two lanes */
 };
 
