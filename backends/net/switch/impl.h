@@ -19,6 +19,7 @@
 #include "rate.h"
 
 #define SR_LANE_RING  1024u /* packets from one lane to another; a power of two */
+#define SR_LANE_BURST 64u   /* of them that are taken at once, from each lane */
 #define SR_LANE_STAGE 32u
 #define SR_BURST      32u
 #define SR_NO_QUEUE   0xffu

@@ -125,6 +125,8 @@ unsigned sr_outlet_drain(struct sr_outlet *out, uint64_t now)
 	struct sr_member_port *port = out->port;
 	unsigned sent, total = 0;
 
+	/* put() compares: what it does next may be by mail, which has no clock of its own. */
+	out->lane->now = now;
 	if (unlikely(out->stalled))
 		return !port->broken && revive(out);
 	while (out->count && !port->broken) {
@@ -225,8 +227,8 @@ unsigned sr_lane_poll(struct sr_lane *lane, uint64_t now)
 		tail = ring->tail;
 		/* Acquire and release: the writer's counterparts are in push(). */
 		head = __atomic_load_n(&ring->head, __ATOMIC_ACQUIRE);
-		if (head - tail > 2 * SR_BURST)
-			head = tail + 2 * SR_BURST;
+		if (head - tail > SR_LANE_BURST)
+			head = tail + SR_LANE_BURST;
 		for (; tail != head; tail++, total++) {
 			struct sr_lane_packet *p = &ring->packets[tail % SR_LANE_RING];
 

@@ -11,6 +11,7 @@ struct sr_fabric *rig_fabric;
 struct sr_switch *rig_switch;
 uint64_t rig_now;
 unsigned rig_lanes = 1;
+void (*rig_sent)(struct rig_member *to);
 const uint8_t rig_broadcast[6] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff };
 
 static struct sr_member_port *running[64];
@@ -128,6 +129,8 @@ static int rig_take_in(void *arg, unsigned queue, struct rte_mbuf **pkts, unsign
 	memcpy(q->out + q->out_count, pkts, n * sizeof(pkts[0]));
 	q->out_count += n;
 	q->room -= n;
+	if (n && rig_sent)
+		rig_sent(m);
 	return (int)n;
 }
 

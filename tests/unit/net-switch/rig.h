@@ -42,6 +42,9 @@ extern struct sr_fabric *rig_fabric;
 extern struct sr_switch *rig_switch;
 extern uint64_t rig_now; /* ns */
 
+/* If set: called when a member was given packets. */
+extern void (*rig_sent)(struct rig_member *to);
+
 /* Group set-up: EAL and the pool. */
 int rig_start(void **state);
 /* A test's set-up and tear-down: a fabric of one lane (or rig_lanes) and a switch; at the end every
