@@ -1,4 +1,4 @@
-"""An embedded machine with splitringd on it, and guests whose program is fio."""
+"""An embedded machine with or without splitringd on it, and guests whose program is fio."""
 import json
 import os
 import signal
@@ -12,12 +12,13 @@ from . import fio
 class Machine:
     """`with Machine(build, cpu) as machine:` starts both and leaves nothing behind."""
 
-    def __init__(self, build, backend_cpu, mode="adaptive"):
-        """backend_cpu: where the queue thread runs, None: anywhere."""
+    def __init__(self, build, backend_cpu, mode="adaptive", serve=True):
+        """backend_cpu: where the queue thread runs, None: anywhere. serve: with a splitringd."""
         self.build = os.path.abspath(build)
         self.name = f"bench-{os.getpid()}"
         self.backend_cpu = backend_cpu
         self.mode = mode
+        self.serve = serve
         self.work = tempfile.TemporaryDirectory(prefix="splitring-bench-")
         self.daemon = None
 
@@ -39,7 +40,8 @@ class Machine:
     def __enter__(self):
         self.splitring("machine", "start", self.name)
         try:
-            self.start_daemon()
+            if self.serve:
+                self.start_daemon()
         except BaseException:
             self.__exit__()
             raise
@@ -75,6 +77,12 @@ class Machine:
         elif not base and os.environ.get("XDG_RUNTIME_DIR"):
             base = f"{os.environ['XDG_RUNTIME_DIR']}/splitring"
         return f"{base or f'/tmp/splitring-{os.geteuid()}'}/{self.name}"
+
+    def xenstore(self, tool, *args):
+        """What a stock xenstore-read, -write, ... prints; None where it fails."""
+        done = subprocess.run([f"xenstore-{tool}", *args], capture_output=True, text=True, check=False,
+                              env={**os.environ, "XENSTORED_PATH": f"{self.directory()}/xenstored"})
+        return None if done.returncode else done.stdout.strip()
 
     def address(self):
         return f"embedded:{self.directory()}"

@@ -2,8 +2,8 @@
 import subprocess
 
 
-def bars(path, title, figures):
-    """figures: [(label, IOPS)]; ours stand out."""
+def bars(path, title, figures, unit="IOPS", digits=0):
+    """figures: [(label, value)]; ours stand out."""
     lines = [f"{len(figures) - i}\t{value}\t{label}" for i, (label, value) in enumerate(figures)]
     ours = "\n".join(line for line in lines if "splitring" in line)
     others = "\n".join(line for line in lines if "splitring" not in line)
@@ -12,7 +12,7 @@ def bars(path, title, figures):
     script = f"""
 set terminal svg size 860,{120 + 30 * len(figures)} font "DejaVu Sans,12" background "white"
 set output "{path}"
-set title "{title}: IOPS, median of the rounds"
+set title "{title}: {unit}, median of the rounds"
 set ytics ({tics}) nomirror
 set yrange [0.4:{len(figures)}.6]
 set xrange [0:{top}]
@@ -30,7 +30,7 @@ $others << EOD
 EOD
 plot $ours using ($2/2):1:($2/2):(0.36) with boxxyerrorbars lc rgb "#c5702a" title "splitring", \\
      $others using ($2/2):1:($2/2):(0.36) with boxxyerrorbars lc rgb "#5b7db1" title "peers", \\
-     $ours using ($2+{top}*0.01):1:(sprintf("%.0f", $2)) with labels left notitle, \\
-     $others using ($2+{top}*0.01):1:(sprintf("%.0f", $2)) with labels left notitle
+     $ours using ($2+{top}*0.01):1:(sprintf("%.{digits}f", $2)) with labels left notitle, \\
+     $others using ($2+{top}*0.01):1:(sprintf("%.{digits}f", $2)) with labels left notitle
 """
     subprocess.run(["gnuplot"], input=script, text=True, check=True)

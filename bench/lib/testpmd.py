@@ -17,12 +17,13 @@ class Failed(Exception):
 class End:
     """
     One testpmd: `devices` are its --vdev words and `drivers` shared objects to load. Its main thread
-    sleeps on core 1 - `core`, where the other end works; packets are handled on `core`.
+    sleeps on core 1 - `core`, where the other end works; packets are handled on `core`. `slots`: of a ring.
     """
 
-    def __init__(self, devices, core, drivers=(), memory_mb=96, queues=1):
+    def __init__(self, devices, core, drivers=(), memory_mb=96, queues=1, mbufs=16384, slots=1024):
         self.devices, self.core, self.drivers = devices, core, drivers
-        self.memory_mb, self.queues = memory_mb, queues
+        self.memory_mb, self.queues, self.mbufs = memory_mb, queues, mbufs
+        self.slots = slots
 
     def command(self, mode, packet):
         eal = [PROGRAM, "--no-pci", "--in-memory", "--single-file-segments", "-m", str(self.memory_mb), "-n", "1",
@@ -31,9 +32,9 @@ class End:
             eal += ["-d", driver]
         for device in self.devices:
             eal += ["--vdev", device]
-        return [*eal, "--", "--txd=1024", "--rxd=1024", "--nb-cores=1", "--stats-period=1",
+        return [*eal, "--", f"--txd={self.slots}", f"--rxd={self.slots}", "--nb-cores=1", "--stats-period=1",
                 f"--rxq={self.queues}", f"--txq={self.queues}",
-                f"--forward-mode={mode}", f"--txpkts={packet}", "--no-flush-rx", "--total-num-mbufs=16384"]
+                f"--forward-mode={mode}", f"--txpkts={packet}", "--no-flush-rx", f"--total-num-mbufs={self.mbufs}"]
 
     def start(self, mode, packet, log):
         with open(log, "w", encoding="utf-8") as file:
@@ -74,9 +75,13 @@ class Link:
             if self.until and os.path.exists(self.until):
                 os.unlink(self.until)
 
+    def ready(self):
+        """Does the server wait for its client?"""
+        return not self.until or os.path.exists(self.until)
+
     def wait(self, end, log):
         limit = time.monotonic() + START_S
-        while self.until and not os.path.exists(self.until):
+        while not self.ready():
             if end.poll() is not None or time.monotonic() > limit:
                 raise Failed(f"{self.label}: testpmd did not come up, see {log}")
             time.sleep(0.05)

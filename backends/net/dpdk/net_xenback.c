@@ -93,6 +93,9 @@ static unsigned send_to(struct sr_xb *xb, unsigned index, struct rte_mbuf **pkts
 		if (unlikely(sent < 0))
 			sr_xb_broken(xb, xq);
 		sr_netq_flush(xq->q);
+		/* An application that only sends serves the guest's messages too. */
+		if (index == 0)
+			look_at_ctrl(xb, xq);
 	}
 	rte_spinlock_unlock(&xq->lock);
 	return sent > 0 ? (unsigned)sent : 0;
