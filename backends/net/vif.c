@@ -34,20 +34,12 @@ static void close_vif(struct sr_device *dev)
 
 static void look_at_rate(struct sr_vif *v)
 {
-	int rc;
-
 	bool changed = sr_vif_read_rate(v);
 
 	v->rate_wanted = v->dev.trouble;
 	if (!changed || !v->member)
 		return;
-	rc = sr_vif_rejoin(v);
-	if (rc) {
-		snprintf(v->dev.error, sizeof(v->dev.error), "can't set its rate: %s",
-			 strerror(-rc));
-		sr_device_fail(&v->dev);
-		return;
-	}
+	sr_member_set_rate(v->member, v->rate_bytes, v->rate_interval_us);
 	if (v->rate_bytes)
 		sr_log(&v->dev.log, SR_LOG_INFO, "may send %llu bytes in %llu us",
 		       (unsigned long long)v->rate_bytes, (unsigned long long)v->rate_interval_us);

@@ -42,7 +42,7 @@ struct sr_vif_queue {
 	struct sr_netq *q; /* NULL: not attached */
 	unsigned lane;
 	struct sr_mail broken;
-	bool told_broken; /* atomic: it was posted, for this connection */
+	bool told_broken;         /* atomic: it was posted, for this connection */
 	struct sr_log_source log; /* its thread's */
 };
 
@@ -58,6 +58,7 @@ struct sr_vif {
 	struct sr_member_address addresses[SR_VIF_ADDRESSES];
 	unsigned address_count;
 	bool rate_wanted; /* its node was written: look */
+	bool rate_bad;    /* and made no sense; it was said */
 	bool link_down;   /* the operator's */
 	bool link_wanted;
 	int carrier_said; /* what its node says; -1: look */
@@ -124,8 +125,6 @@ int sr_vif_connect(struct sr_device *dev);
 void sr_vif_detach(struct sr_device *dev, bool drain);
 bool sr_vif_check_record(struct sr_device *dev);
 int sr_vif_resume(struct sr_device *dev);
-/* Joins the switch anew, with what the nodes say now. */
-int sr_vif_rejoin(struct sr_vif *v);
 
 /* --- netback.c ----------------------------------------------------------------------------------
  */

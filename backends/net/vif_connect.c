@@ -221,17 +221,6 @@ static void do_attach(void *arg)
 	c->rc = sr_netq_attach(c->setup, c->q, c->vif->dev.error, sizeof(c->vif->dev.error));
 }
 
-static void go_on_with_ctrl(void *arg)
-{
-	struct attach_call *c = arg;
-	struct sr_vif *v = c->vif;
-
-	v->ctrl = (struct sr_source){ .ops = &ctrl_ops };
-	c->rc = sr_thread_add(v->nb->lanes[v->queues[0].lane].thread, &v->ctrl,
-			      sr_netif_ctrl_port(v->netif), -1);
-	v->ctrl_added = !c->rc;
-}
-
 static void do_attach_ctrl(void *arg)
 {
 	struct attach_call *c = arg;
@@ -243,42 +232,21 @@ static void do_attach_ctrl(void *arg)
 				     sizeof(v->dev.error));
 	if (c->rc)
 		return;
-	go_on_with_ctrl(c);
+	v->ctrl = (struct sr_source){ .ops = &ctrl_ops };
+	c->rc = sr_thread_add(lane->thread, &v->ctrl, sr_netif_ctrl_port(v->netif), -1);
+	v->ctrl_added = !c->rc;
 	if (c->rc)
 		sr_netif_ctrl_detach(v->netif);
-}
-
-static void do_pause_ctrl(void *arg)
-{
-	struct sr_vif *v = arg;
-
-	if (v->ctrl_added)
-		sr_thread_remove(v->nb->lanes[v->queues[0].lane].thread, &v->ctrl);
-	v->ctrl_added = false;
 }
 
 static void do_detach_ctrl(void *arg)
 {
 	struct sr_vif *v = arg;
 
-	do_pause_ctrl(v);
+	if (v->ctrl_added)
+		sr_thread_remove(v->nb->lanes[v->queues[0].lane].thread, &v->ctrl);
+	v->ctrl_added = false;
 	sr_netif_ctrl_detach(v->netif);
-}
-
-/* The control ring wakes queues of the member, so it rests while there is none. */
-int sr_vif_rejoin(struct sr_vif *v)
-{
-	struct sr_thread *thread = v->nb->lanes[v->queues[0].lane].thread;
-	struct attach_call call = { .vif = v };
-
-	if (v->conn.has_ctrl)
-		sr_thread_call(thread, do_pause_ctrl, v);
-	sr_member_remove(v->member);
-	v->member = NULL;
-	call.rc = join(v);
-	if (!call.rc && v->conn.has_ctrl)
-		sr_thread_call(thread, go_on_with_ctrl, &call);
-	return call.rc;
 }
 
 static void do_detach(void *arg)

@@ -22,16 +22,19 @@ bool sr_vif_read_rate(struct sr_vif *v)
 {
 	uint64_t bytes = 0, interval = 0;
 	char *text = get(v, "rate");
-	bool changed;
+	bool changed, bad;
 
 	/* What can't be read now is no limit taken away. */
 	if (v->dev.trouble)
 		return false;
-	if (text && sr_vif_parse_rate(text, &bytes, &interval)) {
+	bad = text && sr_vif_parse_rate(text, &bytes, &interval);
+	if (bad)
+		bytes = interval = 0;
+	/* Nodes are read more than once. */
+	if (bad && !v->rate_bad)
 		sr_log(&v->dev.log, SR_LOG_WARNING,
 		       "its rate \"%.40s\" is not \"bytes,microseconds\": it is not limited", text);
-		bytes = interval = 0;
-	}
+	v->rate_bad = bad;
 	free(text);
 	changed = bytes != v->rate_bytes || interval != v->rate_interval_us;
 	v->rate_bytes = bytes;

@@ -140,8 +140,10 @@ static unsigned budget(struct sr_member_port *port, uint64_t now)
 	struct sr_rate *rate = &port->member->rate;
 	uint64_t credit;
 
-	if (likely(!rate->bytes))
+	if (likely(!sr_rate_on(rate))) {
+		port->limited = false;
 		return port->burst;
+	}
 	credit = sr_rate_credit(rate, now);
 	if (!credit) {
 		if (!port->limited)
@@ -161,8 +163,8 @@ static void count_in(struct sr_member_port *port, struct rte_mbuf *const *pkts, 
 		bytes += pkts[i]->pkt_len;
 	sr_stat_add(&port->stats.in.packets, n);
 	sr_stat_add(&port->stats.in.bytes, bytes);
-	if (port->member->rate.bytes)
-		sr_rate_take(&port->member->rate, bytes);
+	if (unlikely(sr_rate_on(&port->member->rate)))
+		sr_rate_take(&port->member->rate, port->lane->now, bytes);
 }
 
 static void forward_burst(struct sr_member_port *port, struct rte_mbuf **pkts, unsigned n)

@@ -289,12 +289,8 @@ static int member_init(struct sr_member *member, const struct sr_member_config *
 	member->address = sr_fdb_address(config->mac);
 	member->learn_max = config->uplink ? SR_FDB_UPLINK_MAX : SR_FDB_GUEST_MAX;
 	member->frame_max = config->mtu ? config->mtu + FRAME_EXTRA : UINT32_MAX;
-	if (config->rate_bytes) {
-		member->rate.bytes = RTE_MIN(config->rate_bytes, UINT64_C(1) << 50);
-		member->rate.interval_ns =
-		    RTE_MIN(config->rate_interval_us, UINT64_C(3600000000)) * 1000;
-		member->rate.credit = (int64_t)member->rate.bytes;
-	}
+	rte_spinlock_init(&member->rate.lock);
+	sr_member_set_rate(member, config->rate_bytes, config->rate_interval_us);
 	member->name = strdup(config->name);
 	if (!member->name)
 		return -ENOMEM;
@@ -466,6 +462,13 @@ unsigned sr_member_queue_count(const struct sr_member *member)
 void sr_member_set_link(struct sr_member *member, bool up)
 {
 	__atomic_store_n(&member->up, up, __ATOMIC_RELAXED);
+}
+
+void sr_member_set_rate(struct sr_member *member, uint64_t bytes, uint64_t interval_us)
+{
+	const struct sr_fabric *fabric = member->sw->fabric;
+
+	sr_rate_set(&member->rate, bytes, interval_us, fabric->host->now(fabric));
 }
 
 bool sr_member_carrier(const struct sr_member *member)

@@ -3,8 +3,10 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -105,6 +107,67 @@ static void test_bridges(void **state)
 	vifs_close(&c);
 	vifs_detach(&w, &c);
 	stop_two(&w, &a, &b);
+}
+
+/* How many lines with `part` the log has. */
+static unsigned lines_with(FILE *log, const char *part)
+{
+	char line[512];
+	unsigned n = 0;
+
+	rewind(log);
+	while (fgets(line, sizeof(line), log))
+		n += strstr(line, part) != NULL;
+	return n;
+}
+
+/* What is no rate is none, and a line says so once. */
+static void test_bad_rates(void **state)
+{
+	static const char *const bad[] = { "",    "1000",   "1000,",     ",1000",
+					   "0,1", "1,0",    "-1,1",      "1,4294967296",
+					   "x,y", "10Mb/s", "1000,10,1", "18446744073709551616,1" };
+	struct sr_netback_device d;
+	FILE *log = tmpfile();
+	struct vif a, b;
+	struct vifs w;
+
+	assert_non_null(log);
+	vifs_start(&w);
+	vifs_attach(&w, &b, "xenbr0", 2);
+	vifs_open(&b, NULL);
+	w.log = (struct sr_log){ .fd = fileno(log), .level = SR_LOG_WARNING };
+	for (unsigned i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+		char part[64];
+
+		rewind(log);
+		assert_int_equal(ftruncate(fileno(log), 0), 0);
+		vifs_attach_rate(&w, &a, "xenbr0", 1, bad[i]);
+		vifs_open(&a, NULL);
+		vifs_device(&w, &a, &d);
+		assert_int_equal(d.rate_bytes, 0);
+		vifs_send(&a, b.mac, 1000, 4);
+		vifs_expect(&b, &a, 1000, 4);
+		snprintf(part, sizeof(part), "rate \"%s\" is not", bad[i]);
+		assert_int_equal(lines_with(log, part), 1);
+		/* Written again while it is connected, it is no news. */
+		vifs_write(&w, a.back_dir, "rate", "1000000,1000");
+		do
+			vifs_device(&w, &a, &d);
+		while (!d.rate_bytes);
+		vifs_write(&w, a.back_dir, "rate", bad[i]);
+		do
+			vifs_device(&w, &a, &d);
+		while (d.rate_bytes);
+		vifs_write(&w, a.back_dir, "rate", bad[i]);
+		vifs_close(&a);
+		vifs_detach(&w, &a);
+		assert_int_equal(lines_with(log, part), 2);
+	}
+	vifs_close(&b);
+	vifs_detach(&w, &b);
+	vifs_stop(&w);
+	fclose(log);
 }
 
 static void test_changes(void **state)
@@ -371,7 +434,7 @@ int main(void)
 		cmocka_unit_test(test_spoofing),      cmocka_unit_test(test_bad_nodes),
 		cmocka_unit_test(test_bad_front),     cmocka_unit_test(test_reconnect),
 		cmocka_unit_test(test_stalled_guest), cmocka_unit_test(test_no_rx_notify),
-		cmocka_unit_test(test_link),
+		cmocka_unit_test(test_link),          cmocka_unit_test(test_bad_rates),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

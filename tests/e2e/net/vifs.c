@@ -148,7 +148,8 @@ static void make_dir(struct vifs *w, xs_transaction_t t, const char *dir, unsign
 	assert_true(xs_set_permissions(w->h.xs, t, dir, perms, 2));
 }
 
-void vifs_attach(struct vifs *w, struct vif *v, const char *bridge, uint8_t index)
+void vifs_attach_rate(struct vifs *w, struct vif *v, const char *bridge, uint8_t index,
+		      const char *rate)
 {
 	char mac[24], number[16];
 	xs_transaction_t t;
@@ -174,9 +175,16 @@ void vifs_attach(struct vifs *w, struct vif *v, const char *bridge, uint8_t inde
 	put(w, t, v->back_dir, "handle", "0");
 	put(w, t, v->back_dir, "mac", mac);
 	put(w, t, v->back_dir, "bridge", bridge);
+	if (rate)
+		put(w, t, v->back_dir, "rate", rate);
 	put(w, t, v->back_dir, "online", "1");
 	put(w, t, v->back_dir, "state", "1");
 	assert_true(xs_transaction_end(w->h.xs, t, false));
+}
+
+void vifs_attach(struct vifs *w, struct vif *v, const char *bridge, uint8_t index)
+{
+	vifs_attach_rate(w, v, bridge, index, NULL);
 }
 
 void vifs_detach(struct vifs *w, struct vif *v)

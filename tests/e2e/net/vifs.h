@@ -48,6 +48,9 @@ void vifs_stop_backend(struct vifs *w, enum sr_backend_stop how);
 
 /* A guest, and the nodes of a NIC as libxl writes them. `index`: the last byte of its address. */
 void vifs_attach(struct vifs *w, struct vif *v, const char *bridge, uint8_t index);
+/* With a node `rate` from the start. */
+void vifs_attach_rate(struct vifs *w, struct vif *v, const char *bridge, uint8_t index,
+		      const char *rate);
 void vifs_open(struct vif *v, const struct sr_netfront_options *options);
 /* The same, with nothing to receive into until vifs_post(). */
 void vifs_open_deaf(struct vif *v, const struct sr_netfront_options *options);

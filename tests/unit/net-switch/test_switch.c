@@ -444,6 +444,60 @@ static void test_rate(void **state)
 	assert_int_equal(rig_drops(a, true, SR_NET_DROP_RATE), 0);
 }
 
+/* What a burst takes too much is paid for before the next one. */
+static void test_rate_of_big_packets(void **state)
+{
+	struct rig_member *a = rig_vif(1, rate), *b = rig_vif(2, NULL);
+	struct packet p = { .segsz = 1400, .payload = 30000, .piece = 2000 };
+	unsigned size = 14 + 20 + 20 + 30000, got = 0;
+
+	memcpy(p.dst, b->mac, 6);
+	memcpy(p.src, a->mac, 6);
+	for (unsigned i = 0; i < 50; i++)
+		rig_give(a, 0, packet_new(rig_pool, &p));
+	for (unsigned ms = 0; ms < 4000; ms++) {
+		rig_run();
+		got += rig_take(b);
+		rig_now += 1000000;
+	}
+	assert_in_range(got * size, 800000 - size, 800000 * 101 / 100 + 10000 + 7 * size);
+}
+
+/* It changes while packets flow; a clock that is read a little earlier is no gift. */
+static void test_rate_changes(void **state)
+{
+	struct rig_member *a = rig_vif(1, rate), *b = rig_vif(2, NULL);
+	unsigned got;
+
+	for (unsigned i = 0; i < 2000; i++)
+		rig_send(a, b->mac, a->mac);
+	rig_run();
+	got = rig_take(b);
+	assert_true(got < 200);
+	rig_now -= 1000;
+	rig_run();
+	assert_int_equal(rig_take(b), 0);
+	sr_member_set_rate(a->member, 1000, 1000000);
+	rig_run();
+	assert_in_range(rig_take(b), 14, 14 + 32);
+	sr_member_set_rate(a->member, UINT64_MAX, 1);
+	rig_run();
+	assert_true(rig_take(b) > 0);
+	for (unsigned i = 0; i < 20; i++)
+		rig_send(a, b->mac, a->mac);
+	sr_member_set_rate(a->member, 1, UINT32_MAX);
+	rig_run();
+	/* A byte in an hour: one burst is owed for as good as ever. */
+	rig_take(b);
+	rig_now += UINT64_C(3600000000000);
+	rig_run();
+	assert_int_equal(rig_take(b), 0);
+	sr_member_set_rate(a->member, 0, 0);
+	rig_run();
+	rig_take(b);
+	assert_int_equal(a->queue[0].in_count, 0);
+}
+
 static void test_broken_member(void **state)
 {
 	struct rig_member *a = rig_vif(1, NULL), *b = rig_vif(2, NULL);
@@ -574,6 +628,8 @@ int main(void)
 		TEST(test_link_down_at_first),
 		TEST(test_fairness_under_flood),
 		TEST(test_rate),
+		TEST(test_rate_of_big_packets),
+		TEST(test_rate_changes),
 		TEST(test_broken_member),
 		TEST(test_refuses),
 		TEST_LANES(test_lanes),

@@ -167,6 +167,8 @@ void *sr_member_arg(const struct sr_member *member); /* sr_member_config.arg */
 unsigned sr_member_queue_count(const struct sr_member *member);
 /* A link that is down gets nothing, and what it sends goes nowhere (counted as no-port). */
 void sr_member_set_link(struct sr_member *member, bool up);
+/* As sr_member_config.rate_bytes and _interval_us; begins anew. */
+void sr_member_set_rate(struct sr_member *member, uint64_t bytes, uint64_t interval_us);
 /* Is the link up, and at least one queue not stalled? */
 bool sr_member_carrier(const struct sr_member *member);
 /* Any thread, at any time: makes its lane look at the queue. */
