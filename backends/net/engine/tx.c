@@ -361,5 +361,8 @@ int sr_netq_receive(struct sr_netq *q, struct rte_mbuf **pkts, unsigned n)
 		used = q->tx.ring.req_cons - before;
 		budget = used < budget ? budget - used : 0;
 	}
+	/* The caller has nothing in hand that would have it flush, and the guest may wait. */
+	if (!got && budget < SR_NETIF_TX_SLOTS)
+		sr_netq_flush(q);
 	return q->broken && !got ? -EPROTO : (int)got;
 }

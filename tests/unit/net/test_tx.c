@@ -437,6 +437,19 @@ static void events(void **state)
 	rte_pktmbuf_free(m[0]);
 }
 
+/* Where nothing is passed on nobody has a reason to flush: the guest is told all the same. */
+static void events_of_what_is_dropped(void **state)
+{
+	struct rte_mbuf *m;
+
+	guest_events();
+	rig_tx(0, 0, 0, 0, 13);
+	rig_tx_publish();
+	assert_int_equal(rig_receive(&m, 1), 0);
+	assert_int_equal(guest_events(), 1);
+	assert_int_equal(rig_tx_all(NETIF_RSP_ERROR), 1);
+}
+
 static void split_ports(void **state)
 {
 	struct rte_mbuf *m;
@@ -491,6 +504,7 @@ int main(void)
 		RIG_TEST(bad_grants),
 		RIG_TEST(no_mbufs),
 		RIG_TEST(events),
+		RIG_TEST(events_of_what_is_dropped),
 		RIG_TEST(split_ports),
 		RIG_TEST(attach_that_fails),
 	};

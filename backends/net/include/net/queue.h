@@ -99,7 +99,8 @@ uint32_t sr_netq_rx_port(const struct sr_netq *q);
 
 /*
  * What the guest sent: up to `n` packets, each the caller's. Copied, answered and published when it
- * returns. 0: nothing there, or all of it was dropped. -EPROTO: see above; every time from then on.
+ * returns. 0: nothing there, or all of it was dropped; then nothing is left to be flushed either.
+ * -EPROTO: see above; every time from then on.
  */
 int sr_netq_receive(struct sr_netq *q, struct rte_mbuf **pkts, unsigned n);
 
