@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/timerfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <common/plugin.h>
@@ -21,6 +22,10 @@
 #define WAIT_MIN_NS 50000u
 #define WAIT_MAX_NS 2000000u
 
+/* A device that takes nothing for so long won't get what waits: whoever polls it isn't to spin on.
+ */
+#define STUCK_MS 1000u
+
 /* Ethernet header and two VLAN tags on top of the MTU. */
 #define FRAME_EXTRA 22u
 
@@ -32,6 +37,7 @@ struct port_queue {
 	uint32_t wait_ns;
 	/* What one packet has become, and is not with the device yet. */
 	unsigned waiting, waiting_at;
+	uint64_t stuck_since; /* ms; 0: not */
 	struct rte_mbuf *wait[SR_OFFLOAD_MAX_SEGMENTS];
 	struct sr_port_counters counters;
 } __attribute__((aligned(64)));
@@ -200,11 +206,52 @@ int sr_port_stats(struct sr_port *port, struct sr_net_port_stats *stats)
 	return port->driver->stats ? port->driver->stats(port->device, stats) : -EOPNOTSUPP;
 }
 
+/* --- what waits for the device ------------------------------------------------------------------
+ */
+
+/* True: nothing waits any more. */
+static bool push(struct port_queue *q)
+{
+	unsigned left = q->waiting - q->waiting_at, sent;
+
+	if (likely(!left))
+		return true;
+	sent = q->port->driver->send(q->port->device, q->index, q->wait + q->waiting_at, left);
+	q->waiting_at += sent;
+	if (sent)
+		q->stuck_since = 0;
+	return sent == left;
+}
+
+static bool is_stuck(struct port_queue *q)
+{
+	struct timespec t;
+	uint64_t now;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	now = (uint64_t)t.tv_sec * 1000 + (uint64_t)t.tv_nsec / 1000000;
+	if (!q->stuck_since)
+		q->stuck_since = now;
+	return now - q->stuck_since > STUCK_MS;
+}
+
+static void give_up(struct port_queue *q)
+{
+	unsigned left = q->waiting - q->waiting_at;
+
+	sr_stat_add(&q->counters.dropped, left);
+	rte_pktmbuf_free_bulk(q->wait + q->waiting_at, left);
+	q->waiting_at = q->waiting;
+	q->stuck_since = 0;
+}
+
 /* --- receive ------------------------------------------------------------------------------------
  */
 
 unsigned sr_port_receive(struct sr_port *port, unsigned queue, struct rte_mbuf **pkts, unsigned n)
 {
+	/* Those count as sent: nobody else comes back for them before the next packet. */
+	(void)push(&port->queues[queue]);
 	n = port->driver->receive(port->device, queue, pkts, n);
 	if (n)
 		port->queues[queue].wait_ns = WAIT_MIN_NS;
@@ -221,6 +268,12 @@ bool sr_port_arm(struct sr_port *port, unsigned queue)
 	struct port_queue *q = &port->queues[queue];
 	struct itimerspec when = { .it_value.tv_nsec = q->wait_ns };
 
+	/* No device says when it has room again. */
+	if (unlikely(!push(q))) {
+		if (!is_stuck(q))
+			return true;
+		give_up(q);
+	}
 	if (!q->timer)
 		return port->driver->arm && port->driver->arm(port->device, queue);
 	/* Setting it takes back what it has to say, too. */
@@ -314,17 +367,6 @@ static void work(struct port_queue *q, struct rte_mbuf *m)
 		if (m)
 			q->wait[q->waiting++] = m;
 	}
-}
-
-/* True: nothing waits any more. */
-static bool push(struct port_queue *q)
-{
-	unsigned left = q->waiting - q->waiting_at;
-
-	if (left)
-		q->waiting_at +=
-		    q->port->driver->send(q->port->device, q->index, q->wait + q->waiting_at, left);
-	return q->waiting_at == q->waiting;
 }
 
 unsigned sr_port_send(struct sr_port *port, unsigned queue, struct rte_mbuf **pkts, unsigned n)

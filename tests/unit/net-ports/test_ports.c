@@ -312,6 +312,34 @@ static void test_full_device(void **state)
 	sr_port_close(port);
 }
 
+/* No other packet comes after the one of which a part waits. */
+static void test_room_comes_later(void **state)
+{
+	struct sr_port *port = keep(0, 4);
+	struct rte_mbuf *m;
+
+	m = packet_new(pool, &(struct packet){ .segsz = 1000, .payload = 10000 });
+	assert_int_equal(sr_port_send(port, 0, &m, 1), 1);
+	assert_int_equal(keeper.count, 4);
+	assert_true(sr_port_arm(port, 0));
+	keeper.room = 2;
+	assert_int_equal(sr_port_receive(port, 0, &m, 1), 0);
+	assert_int_equal(keeper.count, 6);
+	assert_true(sr_port_arm(port, 0));
+	keeper.room = 256;
+	assert_false(sr_port_arm(port, 0));
+	assert_int_equal(keeper.count, 10);
+	/* And where it never comes, nobody waits for ever. */
+	keeper.room = 3;
+	m = packet_new(pool, &(struct packet){ .segsz = 1000, .payload = 10000 });
+	assert_int_equal(sr_port_send(port, 0, &m, 1), 1);
+	while (sr_port_arm(port, 0))
+		usleep(1000);
+	assert_int_equal(keeper.count, 13);
+	assert_int_equal(sr_port_counters(port, 0)->dropped, 7);
+	sr_port_close(port);
+}
+
 /* The example in the tree: two hubs, each the other's peer. */
 static void test_plug_in(void **state)
 {
@@ -375,6 +403,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_teardown(test_everything_lacks, all_back),
 		cmocka_unit_test_teardown(test_able_device_gets_all, all_back),
 		cmocka_unit_test_teardown(test_full_device, all_back),
+		cmocka_unit_test_teardown(test_room_comes_later, all_back),
 		cmocka_unit_test_teardown(test_plug_in, all_back),
 	};
 

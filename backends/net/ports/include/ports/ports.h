@@ -65,7 +65,11 @@ unsigned sr_port_send(struct sr_port *port, unsigned queue, struct rte_mbuf **pk
 
 /* Readable while there may be something to do. Always there: a timer where the device has none. */
 int sr_port_fd(const struct sr_port *port, unsigned queue);
-/* Before the thread sleeps. True: there is something to receive already. */
+/*
+ * Before the thread sleeps. True: there is something to receive already, or to send: what the last
+ * packet has become and the device had no room for. After a second without any room that is dropped
+ * and counted.
+ */
 bool sr_port_arm(struct sr_port *port, unsigned queue);
 
 /* What one queue had to do in software; any thread may read it. */
