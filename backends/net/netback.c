@@ -50,13 +50,22 @@ static void stop_lanes(struct sr_netback *nb)
 	}
 }
 
+/* As much memory for packets with mbufs of either kind. */
+static int make_pool(struct sr_netback *nb, char *error, size_t error_size)
+{
+	if (sr_hv_caps(nb->hv) & SR_CAP_CHEAP_MAP)
+		return sr_mbuf_pool_new("vifs", nb->opt.packets, &nb->pool, error, error_size);
+	return sr_mbuf_pool_new_pages("vifs", (nb->opt.packets + 1) / 2, &nb->pool, error,
+				      error_size);
+}
+
 static int make_fabric(struct sr_netback *nb, char *error, size_t error_size)
 {
 	struct sr_thread *threads[SR_NETBACK_MAX_THREADS];
 	int rc = sr_eal_start(nb->opt.eal, error, error_size);
 
 	if (!rc && !nb->pool)
-		rc = sr_mbuf_pool_new("vifs", nb->opt.packets, &nb->pool, error, error_size);
+		rc = make_pool(nb, error, error_size);
 	if (rc)
 		return rc;
 	for (unsigned i = 0; i < nb->opt.threads && !rc; i++) {

@@ -11,6 +11,12 @@
 #define SR_RX_CHUNK 32u /* requests that are taken at once */
 #define SR_RX_AHEAD 3u  /* packets that are asked for before they are looked at */
 
+/*
+ * Pages of a packet from which on it may go segment by segment: a slot that is not full then is one
+ * of many.
+ */
+#define SR_RX_APART 4u
+
 #define DROP(reason) (1u + (unsigned)(reason))
 
 /* What has to be done to a packet, and how it will look to the guest. */
@@ -18,6 +24,7 @@ struct plan {
 	uint16_t flags; /* NETRXF_* of the first slot */
 	bool cut;       /* into segments, in software */
 	bool checksum;  /* to be filled in, in software */
+	bool apart;     /* each segment in a slot of its own */
 	bool has_hash;
 	uint8_t gso, hash_type;
 	uint32_t hash;
@@ -120,6 +127,20 @@ static unsigned data_slots(const struct batch *b, uint32_t len)
 	return len <= b->room ? 1 : (len + b->room - 1) / b->room;
 }
 
+/*
+ * A slot that ends where a segment does is one copy, else two. Segments of a page each, which a
+ * guest's pages become (tx.c), then are one copy a page. At most 17 slots, as a guest itself sends.
+ */
+static bool can_go_apart(const struct batch *b, const struct rte_mbuf *m, unsigned slots)
+{
+	if (slots < SR_RX_APART || m->nb_segs > slots + 1 || m->nb_segs >= SR_NET_MAX_SLOTS)
+		return false;
+	for (; m; m = m->next)
+		if (m->data_len == 0 || m->data_len > b->room)
+			return false;
+	return true;
+}
+
 /* How many slots its segments take, none of them longer than the first. */
 static unsigned cut_slots(const struct sr_netq *q, const struct batch *b, const struct rte_mbuf *m,
 			  unsigned extras, unsigned *slots)
@@ -171,6 +192,9 @@ static unsigned plan(const struct sr_netq *q, const struct batch *b, const struc
 	p->slots = data_slots(b, m->pkt_len);
 	if (p->slots > 1 && !(q->features & SR_NET_SG))
 		return DROP(SR_NET_DROP_TOO_BIG);
+	p->apart = !p->checksum && can_go_apart(b, m, p->slots);
+	if (p->apart)
+		p->slots = m->nb_segs;
 	p->slots += extras;
 	return 0;
 }
@@ -235,11 +259,19 @@ static void fill_page(struct sr_netq *q, unsigned slot, struct cursor *c, uint32
 	}
 }
 
+/* What the next page gets of the `left` bytes at the cursor. */
+static uint32_t page_len(const struct batch *b, const struct cursor *c, uint32_t left, bool apart)
+{
+	if (apart)
+		return c->at < c->seg->data_len ? c->seg->data_len : c->seg->next->data_len;
+	return left < b->room ? left : b->room;
+}
+
 static void add_page(struct sr_netq *q, struct batch *b, struct cursor *c, uint32_t *left,
-		     uint16_t flags, uint32_t packet)
+		     uint16_t flags, uint32_t packet, bool apart)
 {
 	uint32_t at = (q->rx.ring.rsp_prod_pvt + b->slots) % SR_NETIF_RX_SLOTS;
-	uint32_t n = *left < b->room ? *left : b->room;
+	uint32_t n = page_len(b, c, *left, apart);
 
 	*left -= n;
 	if (*left)
@@ -278,7 +310,7 @@ static void place(struct sr_netq *q, struct batch *b, const struct rte_mbuf *m,
 
 	if (p->gso || p->has_hash)
 		flags |= NETRXF_extra_info;
-	add_page(q, b, &c, &left, flags, m->pkt_len);
+	add_page(q, b, &c, &left, flags, m->pkt_len, p->apart);
 	if (p->gso) {
 		extra = add_extra(q, b, XEN_NETIF_EXTRA_TYPE_GSO, p->has_hash);
 		extra->u.gso.size = m->tso_segsz;
@@ -294,7 +326,7 @@ static void place(struct sr_netq *q, struct batch *b, const struct rte_mbuf *m,
 	if (p->flags & NETRXF_csum_blank)
 		sr_stat_add(&q->stats.rx.checksums, 1);
 	while (left)
-		add_page(q, b, &c, &left, 0, 0);
+		add_page(q, b, &c, &left, 0, 0, p->apart);
 }
 
 /* Alone in its batch: the segments stay in q->cut until that is over. */

@@ -3,6 +3,8 @@
 #include <errno.h>
 #include <string.h>
 
+#include <net/packet.h>
+
 #include "engine.h"
 
 /* How far ahead of the one being decoded slots are asked for: a line holds five. */
@@ -178,6 +180,25 @@ static int decode(struct sr_netq *q, struct batch *b)
 /* --- fill ---------------------------------------------------------------------------------------
  */
 
+/*
+ * How much of a piece of `left` bytes goes into the packet's last segment; 0: it wants a new one. A
+ * piece that a segment can hold is not cut, so with segments of a page each a page stays one copy,
+ * here and where it is handed on. But all headers lie in the first segment.
+ */
+static uint16_t part(const struct sr_netq *q, const struct sr_tx_packet *p,
+		     const struct rte_mbuf *tail, uint16_t left)
+{
+	uint16_t room = (uint16_t)(q->room - tail->data_len);
+
+	if (left <= room)
+		return left;
+	if (left > q->room)
+		return room;
+	if (tail != p->pkt || tail->data_len >= SR_NET_HEADERS)
+		return 0;
+	return (uint16_t)(SR_NET_HEADERS - tail->data_len);
+}
+
 /* One piece to the end of the packet; *tail is the segment that is being filled. */
 static int append(struct sr_netq *q, unsigned owner, struct sr_tx_packet *p, struct rte_mbuf **tail,
 		  const struct sr_tx_piece *piece)
@@ -186,10 +207,9 @@ static int append(struct sr_netq *q, unsigned owner, struct sr_tx_packet *p, str
 
 	while (left) {
 		struct rte_mbuf *m = *tail;
-		uint16_t room = (uint16_t)(q->room - m->data_len);
-		uint16_t n = left < room ? left : room;
+		uint16_t n = part(q, p, m, left);
 
-		if (!room) {
+		if (!n) {
 			m = sr_netq_mbuf(q);
 			if (!m)
 				return -ENOMEM;

@@ -16,6 +16,8 @@
 #include <rte_lcore.h>
 #include <rte_log.h>
 #include <rte_mbuf.h>
+#include <rte_mbuf_pool_ops.h>
+#include <rte_memzone.h>
 
 #define POOL_CACHE 256u
 #define ARGS_MAX   16
@@ -180,14 +182,20 @@ void sr_eal_thread_unregister(void)
 	rte_thread_unregister();
 }
 
+static void unique_name(char unique[RTE_MEMPOOL_NAMESIZE], const char *name)
+{
+	static unsigned number;
+
+	snprintf(unique, RTE_MEMPOOL_NAMESIZE, "%.12s-%u", name,
+		 __atomic_add_fetch(&number, 1, __ATOMIC_RELAXED));
+}
+
 int sr_mbuf_pool_new(const char *name, unsigned count, struct rte_mempool **pool, char *error,
 		     size_t size)
 {
-	static unsigned number;
 	char unique[RTE_MEMPOOL_NAMESIZE];
 
-	snprintf(unique, sizeof(unique), "%.12s-%u", name,
-		 __atomic_add_fetch(&number, 1, __ATOMIC_RELAXED));
+	unique_name(unique, name);
 	*pool = rte_pktmbuf_pool_create(unique, count, RTE_MIN(POOL_CACHE, count / 4), 0,
 					RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
 	if (*pool)
@@ -195,4 +203,65 @@ int sr_mbuf_pool_new(const char *name, unsigned count, struct rte_mempool **pool
 	return sr_plugin_error(
 	    error, size, -rte_errno, "no memory for %u packets (%u MiB): %s; give DPDK more", count,
 	    count / 1024 * (RTE_MBUF_DEFAULT_BUF_SIZE + 256u) / 1024, rte_strerror(rte_errno));
+}
+
+/* --- mbufs of a page ----------------------------------------------------------------------------
+ */
+
+#define PAGE      4096u
+#define PAGE_ROOM (RTE_PKTMBUF_HEADROOM + PAGE)
+/* What lies in front of a buffer, up to two pages in all: the data then begin with the second. */
+#define PAGE_PRIV (2 * PAGE - RTE_CACHE_LINE_SIZE - sizeof(struct rte_mbuf) - PAGE_ROOM)
+
+static void free_zone(struct rte_mempool_memhdr *chunk, void *zone)
+{
+	rte_memzone_free(zone);
+}
+
+/* Objects of exactly two pages, so that none lies across two huge ones. 0, or a negative errno. */
+static int fill_pages(struct rte_mempool *pool, const char *name)
+{
+	struct rte_pktmbuf_pool_private private = { .mbuf_data_room_size = PAGE_ROOM,
+						    .mbuf_priv_size = PAGE_PRIV };
+	const struct rte_memzone *zone;
+	int rc = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL);
+
+	if (rc)
+		return rc;
+	rte_pktmbuf_pool_init(pool, &private);
+	zone = rte_memzone_reserve_aligned(name, (size_t)pool->size * 2 * PAGE, SOCKET_ID_ANY, 0,
+					   2 * PAGE);
+	if (!zone)
+		return -rte_errno;
+	rc = rte_mempool_populate_virt(pool, zone->addr, zone->len, PAGE, free_zone,
+				       (void *)(uintptr_t)zone);
+	if (rc <= 0) {
+		rte_memzone_free(zone);
+		return rc ? rc : -ENOMEM;
+	}
+	if (pool->populated_size != pool->size)
+		return -ENOMEM;
+	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
+	return 0;
+}
+
+int sr_mbuf_pool_new_pages(const char *name, unsigned count, struct rte_mempool **pool, char *error,
+			   size_t size)
+{
+	char unique[RTE_MEMPOOL_NAMESIZE];
+	int rc;
+
+	unique_name(unique, name);
+	*pool = rte_mempool_create_empty(
+	    unique, count, sizeof(struct rte_mbuf) + PAGE_PRIV + PAGE_ROOM,
+	    RTE_MIN(POOL_CACHE, count / 4), sizeof(struct rte_pktmbuf_pool_private), SOCKET_ID_ANY,
+	    RTE_MEMPOOL_F_NO_SPREAD);
+	rc = *pool ? fill_pages(*pool, unique) : -rte_errno;
+	if (!rc)
+		return 0;
+	rte_mempool_free(*pool);
+	*pool = NULL;
+	return sr_plugin_error(error, size, rc,
+			       "no memory for %u packets (%u MiB): %s; give DPDK more", count,
+			       count / 1024 * 2 * PAGE / 1024, strerror(-rc));
 }

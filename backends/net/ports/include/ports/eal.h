@@ -50,4 +50,11 @@ void sr_eal_thread_unregister(void);
 int sr_mbuf_pool_new(const char *name, unsigned count, struct rte_mempool **pool, char *error,
 		     size_t error_size);
 
+/*
+ * The same with mbufs whose data are a page (4 KiB and headroom) and begin with one. A hypervisor
+ * that copies by system call pins each page that a copy touches, so a guest's page should be one.
+ */
+int sr_mbuf_pool_new_pages(const char *name, unsigned count, struct rte_mempool **pool, char *error,
+			   size_t error_size);
+
 #endif
