@@ -51,19 +51,21 @@ static void negotiate(struct sr_blkfront *f)
 	const struct sr_blkfront_options *o = &f->options;
 	uint64_t queues, order;
 
-	queues = sr_front_read_or(f, f->backend, "multi-queue-max-queues", UINT32_MAX, 1);
+	queues =
+	    sr_frontbus_read_or(&f->bus, f->bus.backend, "multi-queue-max-queues", UINT32_MAX, 1);
 	f->info.queues = queues < o->queues ? (unsigned)queues : o->queues;
 	if (!f->info.queues)
 		f->info.queues = 1;
-	order = sr_front_read_or(f, f->backend, "max-ring-page-order", UINT32_MAX, 0);
+	order = sr_frontbus_read_or(&f->bus, f->bus.backend, "max-ring-page-order", UINT32_MAX, 0);
 	f->info.ring_order = order < o->ring_order ? (unsigned)order : o->ring_order;
 	f->info.ring_size = sr_blkif_ring_size(o->abi, f->info.ring_order);
-	f->info.grants_are_permanent = o->persistent || !(sr_hv_caps(f->hv) & SR_CAP_GRANT_PAGES);
+	f->info.grants_are_permanent =
+	    o->persistent || !(sr_hv_caps(f->bus.hv) & SR_CAP_GRANT_PAGES);
 }
 
 static bool flag(struct sr_blkfront *f, const char *node)
 {
-	return sr_front_read_or(f, f->backend, node, UINT32_MAX, 0) != 0;
+	return sr_frontbus_read_or(&f->bus, f->bus.backend, node, UINT32_MAX, 0) != 0;
 }
 
 static bool power_of_two(uint64_t v)
@@ -82,18 +84,19 @@ static int read_disk(struct sr_blkfront *f)
 
 	rc = sr_front_read_size(f, &changed);
 	if (rc)
-		return sr_front_fail(f, rc, "%s/sectors can't be used: %s", f->backend,
-				     strerror(-rc));
-	info->sector_size =
-	    (uint32_t)sr_front_read_or(f, f->backend, "sector-size", UINT32_MAX, SR_SECTOR_SIZE);
+		return sr_frontbus_fail(&f->bus, rc, "%s/sectors can't be used: %s", f->bus.backend,
+					strerror(-rc));
+	info->sector_size = (uint32_t)sr_frontbus_read_or(&f->bus, f->bus.backend, "sector-size",
+							  UINT32_MAX, SR_SECTOR_SIZE);
 	if (!power_of_two(info->sector_size) || info->sector_size < SR_SECTOR_SIZE ||
 	    info->sector_size > LARGEST_SECTOR)
-		return sr_front_fail(f, -EINVAL, "%s/sector-size is %u", f->backend,
-				     info->sector_size);
-	info->physical_sector_size = (uint32_t)sr_front_read_or(
-	    f, f->backend, "physical-sector-size", UINT32_MAX, info->sector_size);
+		return sr_frontbus_fail(&f->bus, -EINVAL, "%s/sector-size is %u", f->bus.backend,
+					info->sector_size);
+	info->physical_sector_size = (uint32_t)sr_frontbus_read_or(
+	    &f->bus, f->bus.backend, "physical-sector-size", UINT32_MAX, info->sector_size);
 
-	segments = sr_front_read_or(f, f->backend, "feature-max-indirect-segments", UINT32_MAX, 0);
+	segments = sr_frontbus_read_or(&f->bus, f->bus.backend, "feature-max-indirect-segments",
+				       UINT32_MAX, 0);
 	if (segments > f->options.indirect_segments)
 		segments = f->options.indirect_segments;
 	info->max_segments = segments > BLKIF_MAX_SEGMENTS_PER_REQUEST
@@ -104,49 +107,40 @@ static int read_disk(struct sr_blkfront *f)
 	info->barrier = flag(f, "feature-barrier");
 	info->discard = flag(f, "feature-discard");
 	info->secure_discard = info->discard && flag(f, "discard-secure");
-	info->discard_granularity = (uint32_t)sr_front_read_or(f, f->backend, "discard-granularity",
-							       UINT32_MAX, info->sector_size);
-	info->discard_alignment =
-	    (uint32_t)sr_front_read_or(f, f->backend, "discard-alignment", UINT32_MAX, 0);
+	info->discard_granularity = (uint32_t)sr_frontbus_read_or(
+	    &f->bus, f->bus.backend, "discard-granularity", UINT32_MAX, info->sector_size);
+	info->discard_alignment = (uint32_t)sr_frontbus_read_or(&f->bus, f->bus.backend,
+								"discard-alignment", UINT32_MAX, 0);
 
-	bits = sr_front_read_or(f, f->backend, "info", UINT32_MAX, 0);
+	bits = sr_frontbus_read_or(&f->bus, f->bus.backend, "info", UINT32_MAX, 0);
 	info->read_only = bits & VDISK_READONLY;
 	info->removable = bits & VDISK_REMOVABLE;
 	info->cdrom = bits & VDISK_CDROM;
-	if (!sr_front_read_string(f, f->path, "device-type", type, sizeof(type)))
+	if (!sr_frontbus_read_string(&f->bus, f->bus.path, "device-type", type, sizeof(type)))
 		info->cdrom |= !strcmp(type, "cdrom");
 	return 0;
 }
 
 static int connect_backend(struct sr_blkfront *f)
 {
-	unsigned states = 1u << XenbusStateConnected | 1u << XenbusStateClosing |
-			  1u << XenbusStateClosed | 1u << XenbusStateUnknown;
-	XenbusState state;
-	char error[256];
-	int rc;
+	int rc = sr_front_publish_rings(f);
 
-	rc = sr_front_publish_rings(f);
 	if (rc)
 		return rc;
 	f->published = true;
-	rc = sr_front_await(f, states, &state);
-	if (!rc && state == XenbusStateConnected)
-		return 0;
-	if (!sr_front_read_string(f, f->backend, "error", error, sizeof(error)))
-		(void)sr_front_fail(f, rc, "%s: %s", f->backend, error);
-	return sr_front_fail(f, rc ? rc : -ECONNREFUSED,
-			     "%s: the backend didn't connect (its state is %d)", f->backend,
-			     (int)state);
+	return sr_frontbus_await_connected(&f->bus);
 }
 
 static int establish(struct sr_blkfront *f)
 {
 	int rc;
 
-	rc = sr_front_find(f);
+	rc = sr_frontbus_find(&f->bus);
 	if (!rc)
-		rc = sr_front_begin(f);
+		rc = sr_frontbus_watch(&f->bus, f->bus.backend, "state");
+	f->info.backend_domid = f->bus.backend_domid;
+	if (!rc)
+		rc = sr_frontbus_begin(&f->bus);
 	if (rc)
 		return rc;
 	negotiate(f);
@@ -162,12 +156,12 @@ static int establish(struct sr_blkfront *f)
 	for (unsigned i = 0; i < f->info.queues && !rc; i++)
 		rc = sr_front_queue_tables(f, &f->queues[i]);
 	if (!rc)
-		rc = sr_front_set_state(f, XenbusStateConnected);
+		rc = sr_frontbus_set_state(&f->bus, XenbusStateConnected);
 	if (!rc)
 		rc = sr_front_follow(f);
 	/* Before that the backend knows nothing of us. */
 	if (rc && f->published)
-		(void)sr_front_say_goodbye(f);
+		(void)sr_frontbus_goodbye(&f->bus);
 	return rc;
 }
 
@@ -178,8 +172,7 @@ static void front_free(struct sr_blkfront *f)
 			sr_front_queue_free(&f->queues[i]);
 	}
 	free(f->queues);
-	if (f->xs)
-		xs_close(f->xs);
+	sr_frontbus_close(&f->bus);
 	if (f->wake_fd >= 0)
 		close(f->wake_fd);
 	if (f->stop_fd >= 0)
@@ -189,20 +182,27 @@ static void front_free(struct sr_blkfront *f)
 
 static int check_options(struct sr_blkfront *f, const struct sr_blkfront_options *o)
 {
+	char name[SR_VDEV_NAME_SIZE];
+
 	if (!o->device || sr_vdev_parse(o->device, &f->info.vdev))
-		return sr_front_fail(f, -EINVAL, "'%s' is no name of a virtual disk (xvda, 51712)",
-				     o->device ? o->device : "");
+		return sr_frontbus_fail(&f->bus, -EINVAL,
+					"'%s' is no name of a virtual disk (xvda, 51712)",
+					o->device ? o->device : "");
 	if (o->queues == 0 || o->queues > SR_BLKFRONT_MAX_QUEUES)
-		return sr_front_fail(f, -EINVAL, "%u queues: 1 to %u can be had", o->queues,
-				     SR_BLKFRONT_MAX_QUEUES);
+		return sr_frontbus_fail(&f->bus, -EINVAL, "%u queues: 1 to %u can be had",
+					o->queues, SR_BLKFRONT_MAX_QUEUES);
 	if (o->ring_order > SR_BLKIF_MAX_RING_ORDER)
-		return sr_front_fail(f, -EINVAL, "ring order %u: 0 to %u can be had", o->ring_order,
-				     SR_BLKIF_MAX_RING_ORDER);
+		return sr_frontbus_fail(&f->bus, -EINVAL, "ring order %u: 0 to %u can be had",
+					o->ring_order, SR_BLKIF_MAX_RING_ORDER);
 	if (o->indirect_segments > SR_BLKIF_MAX_INDIRECT_SEGS)
-		return sr_front_fail(f, -EINVAL, "%u indirect segments: at most %u can be had",
-				     o->indirect_segments, SR_BLKIF_MAX_INDIRECT_SEGS);
+		return sr_frontbus_fail(&f->bus, -EINVAL,
+					"%u indirect segments: at most %u can be had",
+					o->indirect_segments, SR_BLKIF_MAX_INDIRECT_SEGS);
 	if ((unsigned)o->abi > SR_BLKIF_ABI_ARM)
-		return sr_front_fail(f, -EINVAL, "no such ABI");
+		return sr_frontbus_fail(&f->bus, -EINVAL, "no such ABI");
+	sr_vdev_name(f->info.vdev, name, sizeof(name));
+	snprintf(f->title, sizeof(f->title), "disk %s", name);
+	f->bus.device = f->info.vdev;
 	return 0;
 }
 
@@ -216,28 +216,30 @@ int sr_blkfront_open(struct sr_hypervisor *hv, const struct sr_blkfront_options 
 		options->error[0] = '\0';
 	if (!f)
 		return -ENOMEM;
-	f->hv = hv;
+	f->bus = (struct sr_frontbus){
+		.hv = hv,
+		.class = "vbd",
+		.title = f->title,
+		.timeout_ms = options->timeout_ms,
+		.error = options->error,
+		.error_size = options->error_size,
+	};
 	f->options = *options;
 	f->options.device = NULL;
-	f->error = options->error;
-	f->error_size = options->error_size;
 	f->reason = "";
 	f->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	f->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	rc = f->wake_fd < 0 || f->stop_fd < 0 ? -EMFILE : check_options(f, options);
-	if (!rc) {
-		rc = sr_hv_xenstore(hv, &f->xs);
-		if (rc)
-			(void)sr_front_fail(f, rc, "no connection to xenstore: %s", strerror(-rc));
-	}
+	if (!rc)
+		rc = sr_frontbus_open(&f->bus);
 	if (!rc)
 		rc = establish(f);
 	if (rc) {
-		(void)sr_front_fail(f, rc, "%s", strerror(-rc));
+		(void)sr_frontbus_fail(&f->bus, rc, "%s", strerror(-rc));
 		front_free(f);
 		return rc;
 	}
-	f->error = NULL;
+	f->bus.error = NULL;
 	*front = f;
 	return 0;
 }
@@ -249,7 +251,7 @@ int sr_blkfront_close(struct sr_blkfront *f)
 	if (!f)
 		return 0;
 	sr_front_unfollow(f);
-	rc = sr_front_say_goodbye(f);
+	rc = sr_frontbus_goodbye(&f->bus);
 	front_free(f);
 	return rc;
 }

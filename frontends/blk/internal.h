@@ -7,12 +7,11 @@
 #include <pthread.h>
 #include <stdatomic.h>
 
+#include <frontbus/frontbus.h>
 #include <hypervisor.h>
-#include <xenstore.h>
-
-#include <xen/io/xenbus.h>
 
 #include <blkfront/blkfront.h>
+#include <blkfront/vdev.h>
 
 #define SR_SECTOR_SHIFT 9
 #define SR_SECTOR_SIZE  512u
@@ -105,7 +104,8 @@ struct sr_blkfront_queue {
 };
 
 struct sr_blkfront {
-	struct sr_hypervisor *hv;
+	struct sr_frontbus bus; /* error: while open() runs */
+	char title[SR_VDEV_NAME_SIZE + 8];
 	struct sr_blkfront_options options; /* its strings are gone */
 	struct sr_blkfront_info info;
 	_Atomic uint64_t size; /* bytes */
@@ -114,41 +114,14 @@ struct sr_blkfront {
 	struct sr_blkfront_queue *queues;
 	int wake_fd; /* readable for good once the device is broken */
 
-	struct xs_handle *xs;
-	char path[64];     /* our directory */
-	char backend[256]; /* the backend's */
-	bool published;    /* the backend may use our rings */
+	bool published; /* the backend may use our rings */
 	pthread_t thread;
 	bool running;
 	int stop_fd;
-	char *error; /* while open() runs */
-	size_t error_size;
 };
 
-/* --- xenbus.c: xenstore ----------------------------------------------------------------------- */
+/* --- publish.c, xenbus.c ---------------------------------------------------------------------- */
 
-/* Says in options.error what failed, unless something was said before; returns `rc`. */
-int sr_front_fail(struct sr_blkfront *f, int rc, const char *format, ...)
-    __attribute__((format(printf, 3, 4)));
-/* The node as a number; -ENOENT, or -EINVAL if it is none. */
-int sr_front_read(struct sr_blkfront *f, const char *dir, const char *node, uint64_t *value);
-/* The same for optional nodes: what is missing, or isn't a number up to `max`, is `fallback`. */
-uint64_t sr_front_read_or(struct sr_blkfront *f, const char *dir, const char *node, uint64_t max,
-			  uint64_t fallback);
-/* The node as a string. -ENOENT; -EMSGSIZE. */
-int sr_front_read_string(struct sr_blkfront *f, const char *dir, const char *node, char *value,
-			 size_t size);
-/* Finds the device and its backend, and begins to watch the backend's state. */
-int sr_front_find(struct sr_blkfront *f);
-/* XenbusStateUnknown: there is none. */
-XenbusState sr_front_backend_state(struct sr_blkfront *f);
-int sr_front_set_state(struct sr_blkfront *f, XenbusState state);
-/* Waits for one of a set of states, 1u << XenbusState*. -ETIMEDOUT. */
-int sr_front_await(struct sr_blkfront *f, unsigned states, XenbusState *state);
-/* From any state to Closed on both sides. */
-int sr_front_say_goodbye(struct sr_blkfront *f);
-/* Closes what an earlier frontend left and waits until the backend can be negotiated with. */
-int sr_front_begin(struct sr_blkfront *f);
 /* Writes all that the backend has to know of our rings, and Initialised. */
 int sr_front_publish_rings(struct sr_blkfront *f);
 /* The thread that follows the backend from now on. */

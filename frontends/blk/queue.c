@@ -39,17 +39,19 @@ int sr_front_queue_init(struct sr_blkfront *f, struct sr_blkfront_queue *q)
 	int rc;
 
 	q->front = f;
-	rc = sr_gntshr_open(f->hv, &q->gs);
+	rc = sr_gntshr_open(f->bus.hv, &q->gs);
 	if (!rc)
 		rc = sr_gntshr_share(q->gs, domid, 1u << f->info.ring_order, true, q->ring_refs,
 				     &q->ring_pages);
 	if (rc)
-		return sr_front_fail(f, rc, "can't grant the pages of a ring: %s", strerror(-rc));
-	rc = sr_evtchn_open(f->hv, &q->ev);
+		return sr_frontbus_fail(&f->bus, rc, "can't grant the pages of a ring: %s",
+					strerror(-rc));
+	rc = sr_evtchn_open(f->bus.hv, &q->ev);
 	if (!rc)
 		rc = sr_evtchn_alloc_unbound(q->ev, domid, &q->port);
 	if (rc)
-		return sr_front_fail(f, rc, "can't make an event channel: %s", strerror(-rc));
+		return sr_frontbus_fail(&f->bus, rc, "can't make an event channel: %s",
+					strerror(-rc));
 	return sr_blkif_front_init(&q->ring, q->ring_pages, f->info.ring_order, f->options.abi);
 }
 

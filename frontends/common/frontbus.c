@@ -104,6 +104,17 @@ int sr_frontbus_write(struct sr_frontbus *bus, xs_transaction_t t, const char *d
 	return xs_write(bus->xs, t, path, text, (unsigned)len) ? 0 : -errno;
 }
 
+static int no_device(struct sr_frontbus *bus)
+{
+	char number[24] = "";
+
+	if (!bus->title)
+		snprintf(number, sizeof(number), " %u", bus->device);
+	return sr_frontbus_fail(bus, -ENODEV, "domain %u has no %s%s (no backend in %s)",
+				sr_hv_domid(bus->hv), bus->title ? bus->title : bus->class, number,
+				bus->path);
+}
+
 int sr_frontbus_find(struct sr_frontbus *bus)
 {
 	uint16_t own = sr_hv_domid(bus->hv);
@@ -116,8 +127,7 @@ int sr_frontbus_find(struct sr_frontbus *bus)
 	if (!rc)
 		rc = sr_frontbus_read(bus, bus->path, "backend-id", &domid);
 	if (rc == -ENOENT)
-		return sr_frontbus_fail(bus, -ENODEV, "domain %u has no %s %u (no backend in %s)",
-					own, bus->class, bus->device, bus->path);
+		return no_device(bus);
 	if (!rc && domid > UINT16_MAX)
 		rc = -EINVAL;
 	if (rc)
@@ -259,6 +269,22 @@ int sr_frontbus_begin(struct sr_frontbus *bus)
 	if (rc == -ETIMEDOUT)
 		return nobody_came(bus, state);
 	return rc ? sr_frontbus_fail(bus, rc, "%s/state: %s", bus->backend, strerror(-rc)) : 0;
+}
+
+int sr_frontbus_await_connected(struct sr_frontbus *bus)
+{
+	unsigned states = STATE(Connected) | STATE(Closing) | STATE(Closed) | GONE;
+	XenbusState state;
+	char error[256];
+	int rc = sr_frontbus_await(bus, states, &state);
+
+	if (!rc && state == XenbusStateConnected)
+		return 0;
+	rc = rc ? rc : -ECONNREFUSED;
+	if (!sr_frontbus_read_string(bus, bus->backend, "error", error, sizeof(error)))
+		(void)sr_frontbus_fail(bus, rc, "%s: %s", bus->backend, error);
+	return sr_frontbus_fail(bus, rc, "%s: the backend didn't connect (its state is %d)",
+				bus->backend, (int)state);
 }
 
 static int remove_old(struct sr_frontbus *bus, xs_transaction_t t,

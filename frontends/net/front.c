@@ -49,24 +49,12 @@ struct sr_netfront_queue *sr_netfront_queue(struct sr_netfront *f, unsigned inde
 
 static int connect_backend(struct sr_netfront *f)
 {
-	unsigned states = SR_FRONTBUS_STATE(Connected) | SR_FRONTBUS_STATE(Closing) |
-			  SR_FRONTBUS_STATE(Closed) | SR_FRONTBUS_STATE(Unknown);
-	XenbusState state;
-	char error[256];
-	int rc;
+	int rc = sr_net_publish(f);
 
-	rc = sr_net_publish(f);
 	if (rc)
 		return rc;
 	f->published = true;
-	rc = sr_frontbus_await(&f->bus, states, &state);
-	if (!rc && state == XenbusStateConnected)
-		return 0;
-	rc = rc ? rc : -ECONNREFUSED;
-	if (!sr_frontbus_read_string(&f->bus, f->bus.backend, "error", error, sizeof(error)))
-		(void)sr_frontbus_fail(&f->bus, rc, "%s: %s", f->bus.backend, error);
-	return sr_frontbus_fail(&f->bus, rc, "%s: the backend didn't connect (its state is %d)",
-				f->bus.backend, (int)state);
+	return sr_frontbus_await_connected(&f->bus);
 }
 
 static int find_backend(struct sr_netfront *f)

@@ -224,7 +224,7 @@ void fake_open(struct fake *f, const struct fake_options *o)
 	events = 0;
 	held = false;
 	the_hypervisor.caps = o->per_request ? SR_CAP_GRANT_PAGES : 0;
-	front->hv = &the_hypervisor;
+	front->bus.hv = &the_hypervisor;
 	front->reason = "";
 	front->size = FAKE_DISK_SIZE;
 	front->options.abi = o->abi;

@@ -29,6 +29,7 @@ struct sr_frontbus {
 	struct xs_handle *xs;
 	const char *class;   /* "vif" */
 	unsigned device;     /* its number */
+	const char *title;   /* what people call it, "disk xvda"; NULL: by class and number */
 	unsigned timeout_ms; /* for each step of the backend */
 	uint16_t backend_domid;
 	char path[64];     /* our directory */
@@ -80,6 +81,9 @@ int sr_frontbus_await(struct sr_frontbus *bus, unsigned states, XenbusState *sta
 int sr_frontbus_goodbye(struct sr_frontbus *bus);
 /* Closes what an earlier frontend left and waits until the backend can be negotiated with. */
 int sr_frontbus_begin(struct sr_frontbus *bus);
+
+/* Waits until the backend has what was published and is connected; says why if it doesn't. */
+int sr_frontbus_await_connected(struct sr_frontbus *bus);
 
 /*
  * One transaction: removes the nodes of our directory that is_ours() claims (an earlier connection
