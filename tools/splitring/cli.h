@@ -71,8 +71,6 @@ int block_attach(struct cli *cli, uint16_t domid, const struct sr_disk *disk);
 /* The same of a NIC, cmd_network.c; `index`: its number where it has none of its own. */
 struct sr_nic;
 int network_attach(struct cli *cli, uint16_t domid, const struct sr_nic *nic, uint32_t index);
-/* dom0, or the domain that backend= names; NULL: it is not given. */
-int cli_backend(struct cli *cli, const char *name, uint16_t *domid);
 
 /*
  * cmd_xen.c: for the commands that exist on a Xen host. `daemon` and what is added to `array` are
