@@ -3,7 +3,7 @@
  * What a guest writes and the backend believes only after a check: its nodes and its requests.
  * Whatever is accepted is within the bounds that the rest of the engine relies on.
  */
-#include "../fuzz.h"
+#include "../input.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,29 +13,6 @@
 #include "request.h"
 
 #define NODE_SIZE 24u
-
-/* Bytes of the input, zeros when they are used up. */
-struct input {
-	const uint8_t *data;
-	size_t size;
-};
-
-static uint64_t take(struct input *in, size_t bytes)
-{
-	uint64_t v = 0;
-
-	for (size_t i = 0; i < bytes && in->size; i++, in->size--)
-		v |= (uint64_t)*in->data++ << 8 * i;
-	return v;
-}
-
-static void must(int condition, const char *what)
-{
-	if (condition)
-		return;
-	fprintf(stderr, "%s\n", what);
-	abort();
-}
 
 /* --- nodes --------------------------------------------------------------------------------------
  */

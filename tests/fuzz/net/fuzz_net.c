@@ -5,7 +5,7 @@
  * Whatever it does: what was taken is answered unless the queue is broken, packets are what their
  * headers say, nothing is lost or touched that isn't the engine's.
  */
-#include "../fuzz.h"
+#include "../input.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -29,29 +29,6 @@
 #define TX_REF  100u
 #define RX_REF  101u
 #define CTL_REF 102u
-
-/* Bytes of the input, zeros when they are used up. */
-struct input {
-	const uint8_t *data;
-	size_t size;
-};
-
-static uint64_t take(struct input *in, size_t bytes)
-{
-	uint64_t v = 0;
-
-	for (size_t i = 0; i < bytes && in->size; i++, in->size--)
-		v |= (uint64_t)*in->data++ << 8 * i;
-	return v;
-}
-
-static void must(int condition, const char *what)
-{
-	if (condition)
-		return;
-	fprintf(stderr, "%s\n", what);
-	abort();
-}
 
 /* --- the hypervisor -----------------------------------------------------------------------------
  */
