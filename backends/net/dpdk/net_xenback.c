@@ -109,13 +109,13 @@ static unsigned pick(struct sr_xb *xb, unsigned index, struct rte_mbuf *const *p
 		     unsigned *run)
 {
 	struct sr_xb_queue *xq = &xb->queue[index];
+	const struct sr_netif *netif;
 	unsigned queue = index;
 
 	*run = n;
 	rte_spinlock_lock(&xq->lock);
-	if (xb->vif && xb->vif->netif && xq->q) {
-		const struct sr_netif *netif = xb->vif->netif;
-
+	if (xq->q) {
+		netif = xb->connection;
 		queue = sr_netif_pick_queue(netif, pkts[0]);
 		for (*run = 1; *run < n && sr_netif_pick_queue(netif, pkts[*run]) == queue; ++*run)
 			;

@@ -50,8 +50,9 @@ struct sr_xb {
 	int result;
 	unsigned queues; /* that rte_ethdev has set up: offered to the guest */
 	struct rte_mempool *pools[SR_NET_MAX_QUEUES];
-	struct sr_netif *netif; /* under the lock of queue 0 */
-	unsigned connected;     /* queues; atomic */
+	struct sr_netif *netif;            /* with a control ring; under the lock of queue 0 */
+	const struct sr_netif *connection; /* under the lock of any queue that has a q */
+	unsigned connected;                /* queues; atomic */
 	struct sr_mail broken;
 	struct sr_vif *vif;                          /* the control thread's; NULL: not connected */
 	struct sr_net_stats base[SR_NET_MAX_QUEUES]; /* what stats_reset() takes off */

@@ -53,6 +53,8 @@ static int attach_queue(struct sr_xb *xb, struct sr_vif *v, unsigned index)
 /* From here on the bursts find them. The control ring's part belongs to queue 0. */
 static void hand_over(struct sr_xb *xb, struct sr_vif *v)
 {
+	/* None has a queue yet, so none looks. */
+	xb->connection = v->netif;
 	for (unsigned i = 0; i < v->conn.queues; i++) {
 		struct sr_xb_queue *xq = &xb->queue[i];
 

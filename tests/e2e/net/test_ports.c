@@ -231,6 +231,47 @@ static void test_comes_back(void **state)
 }
 
 /* DPDK's headers of segments lack the length; those of netif have it. */
+static bool over;
+
+/* Has packets for the guest, whether it is there or not; what it asks is answered by receiving. */
+static void *send_on(void *arg)
+{
+	struct rte_mbuf *m = NULL, *none;
+
+	while (!__atomic_load_n(&over, __ATOMIC_RELAXED)) {
+		if (!m)
+			m = packet_new(pools[0], &(struct packet){ .payload = 100 });
+		if (m && rte_eth_tx_burst(back, 1, &m, 1))
+			m = NULL;
+		for (uint16_t q = 0; q < QUEUES; q++)
+			if (rte_eth_rx_burst(back, q, &none, 1))
+				rte_pktmbuf_free(none);
+	}
+	rte_pktmbuf_free(m);
+	return NULL;
+}
+
+static void test_comes_and_goes_under_traffic(void **state)
+{
+	struct rte_mbuf *m;
+	pthread_t thread;
+
+	over = false;
+	assert_int_equal(pthread_create(&thread, NULL, send_on, NULL), 0);
+	for (unsigned i = 0; i < 20; i++) {
+		unplug_front();
+		await_link(false);
+		plug_front();
+		await_link(true);
+	}
+	__atomic_store_n(&over, true, __ATOMIC_RELAXED);
+	pthread_join(thread, NULL);
+	for (unsigned i = 0; i < 1000; i++)
+		if (rte_eth_rx_burst(front, i % QUEUES, &m, 1))
+			rte_pktmbuf_free(m);
+	pass(back, front, 0, &(struct packet){ .payload = 100 });
+}
+
 static void test_prepare(void **state)
 {
 	struct rte_mbuf *m =
@@ -262,8 +303,11 @@ static void test_refuses(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_from_guest), cmocka_unit_test(test_to_guest),
-		cmocka_unit_test(test_comes_back), cmocka_unit_test(test_prepare),
+		cmocka_unit_test(test_from_guest),
+		cmocka_unit_test(test_to_guest),
+		cmocka_unit_test(test_comes_back),
+		cmocka_unit_test(test_comes_and_goes_under_traffic),
+		cmocka_unit_test(test_prepare),
 		cmocka_unit_test(test_refuses),
 	};
 
