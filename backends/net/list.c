@@ -74,6 +74,29 @@ int sr_netback_list(struct sr_netback *nb, struct sr_netback_device **devices, s
 	return 0;
 }
 
+size_t sr_netback_threads(struct sr_netback *nb, struct sr_netback_thread *threads, size_t max)
+{
+	size_t n;
+
+	sr_backend_lock(nb->backend);
+	n = nb->fabric ? sr_fabric_lanes(nb->fabric) : 0;
+	for (size_t i = 0; i < n && i < max; i++) {
+		struct sr_thread *thread = nb->lanes[i].thread;
+		const struct sr_thread_stats *s = sr_thread_stats(thread);
+
+		threads[i] = (struct sr_netback_thread){
+			.queues = sr_fabric_load(nb->fabric, (unsigned)i),
+			.loops = sr_stat_get(&s->loops),
+			.busy_loops = sr_stat_get(&s->busy_loops),
+			.sleeps = sr_stat_get(&s->sleeps),
+			.wakeups = sr_stat_get(&s->wakeups),
+			.cpu_ns = sr_thread_cpu_ns(thread),
+		};
+	}
+	sr_backend_unlock(nb->backend);
+	return n;
+}
+
 static void describe_bridge(const struct sr_netback *nb, const struct sr_switch *sw,
 			    struct sr_netback_bridge *b)
 {

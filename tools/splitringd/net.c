@@ -202,6 +202,26 @@ static struct json_object *bridges(struct net *n)
 	return array;
 }
 
+static struct json_object *threads(struct net *n)
+{
+	struct json_object *array = json_object_new_array();
+	struct sr_netback_thread list[SR_NETBACK_MAX_THREADS];
+	size_t count = sr_netback_threads(n->nb, list, SR_NETBACK_MAX_THREADS);
+
+	for (size_t i = 0; i < count; i++) {
+		struct json_object *o = json_object_new_object();
+
+		put_u64(o, "queues", list[i].queues);
+		put_u64(o, "loops", list[i].loops);
+		put_u64(o, "busy_loops", list[i].busy_loops);
+		put_u64(o, "sleeps", list[i].sleeps);
+		put_u64(o, "wakeups", list[i].wakeups);
+		put_u64(o, "cpu_ns", list[i].cpu_ns);
+		json_object_array_add(array, o);
+	}
+	return array;
+}
+
 void net_add_info(struct net *n, struct json_object *out)
 {
 	struct json_object *array = json_object_new_array();
@@ -216,4 +236,5 @@ void net_add_info(struct net *n, struct json_object *out)
 	}
 	json_object_object_add(out, "bridges", bridges(n));
 	json_object_object_add(out, "ports", array);
+	json_object_object_add(out, "net_threads", threads(n));
 }

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
@@ -32,6 +33,7 @@
 
 struct sr_tap_queue {
 	int fd;
+	bool gone; /* atomic: somebody has deleted the device */
 	unsigned spares;
 	struct rte_mbuf *spare[SR_TAP_PIECES]; /* what the next frame is read into */
 	struct sr_net_port_stats stats;
@@ -150,6 +152,20 @@ static struct rte_mbuf *chain(struct sr_tap_queue *q, size_t len)
 	return head;
 }
 
+/*
+ * The device is deleted: its descriptor would be readable for ever, with nothing to read, and its
+ * thread would never sleep again. From now on it is another one, which says nothing.
+ */
+static void vanish(struct sr_tap_queue *q)
+{
+	int quiet = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+	if (quiet < 0 || dup3(quiet, q->fd, O_CLOEXEC) < 0)
+		return;
+	close(quiet);
+	__atomic_store_n(&q->gone, true, __ATOMIC_RELAXED);
+}
+
 static ssize_t read_frame(const struct sr_tap *tap, struct sr_tap_queue *q,
 			  struct virtio_net_hdr *hdr)
 {
@@ -162,6 +178,8 @@ static ssize_t read_frame(const struct sr_tap *tap, struct sr_tap_queue *q,
 			.iov_len = rte_pktmbuf_tailroom(q->spare[i]),
 		};
 	got = readv(q->fd, iov, (int)tap->pieces + 1);
+	if (unlikely(got < 0 && errno == EBADFD))
+		vanish(q);
 	return got < (ssize_t)sizeof(*hdr) ? -1 : got - (ssize_t)sizeof(*hdr);
 }
 
@@ -172,7 +190,7 @@ static unsigned tap_receive(void *port, unsigned queue, struct rte_mbuf **pkts, 
 	unsigned found = 0;
 
 	/* What can't be passed on counts as well: the loop is bounded by n, whatever comes. */
-	for (unsigned i = 0; i < n && refill(tap, q); i++) {
+	for (unsigned i = 0; i < n && !q->gone && refill(tap, q); i++) {
 		struct virtio_net_hdr hdr;
 		ssize_t len = read_frame(tap, q, &hdr);
 		struct rte_mbuf *m;
@@ -243,7 +261,7 @@ static unsigned tap_send(void *port, unsigned queue, struct rte_mbuf **pkts, uns
 	struct sr_tap_queue *q = &tap->queue[queue];
 
 	for (unsigned i = 0; i < n; i++) {
-		int rc = write_frame(q, pkts[i]);
+		int rc = q->gone ? -EBADFD : write_frame(q, pkts[i]);
 
 		if (rc == -EAGAIN)
 			return i;
@@ -378,6 +396,17 @@ static int tap_fd(void *port, unsigned queue)
 	return tap->queue[queue].fd;
 }
 
+static int tap_link(void *port, struct sr_net_port_link *link)
+{
+	const struct sr_tap *tap = port;
+
+	*link = (struct sr_net_port_link){ .up = true };
+	for (unsigned i = 0; i < tap->queues; i++)
+		if (__atomic_load_n(&tap->queue[i].gone, __ATOMIC_RELAXED))
+			link->up = false;
+	return 0;
+}
+
 static int tap_stats(void *port, struct sr_net_port_stats *stats)
 {
 	const struct sr_tap *tap = port;
@@ -405,5 +434,6 @@ const struct sr_net_port_driver sr_net_port_driver_tap = {
 	.receive = tap_receive,
 	.send = tap_send,
 	.fd = tap_fd,
+	.link = tap_link,
 	.stats = tap_stats,
 };

@@ -99,6 +99,11 @@ unsigned sr_fabric_quietest(const struct sr_fabric *fabric)
 	return best;
 }
 
+unsigned sr_fabric_load(const struct sr_fabric *fabric, unsigned lane)
+{
+	return fabric->lanes[lane].load;
+}
+
 /* --- switches -----------------------------------------------------------------------------------
  */
 

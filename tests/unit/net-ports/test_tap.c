@@ -333,6 +333,38 @@ static void test_the_device_outlives_the_port(void **state)
 	sr_net_port_driver_tap.close(port);
 }
 
+/* Somebody deletes the device: what is sent is counted as lost, and nothing is there to read. */
+static void test_the_device_vanishes(void **state)
+{
+	struct sr_net_port_stats stats;
+	struct sr_net_port_link link;
+	struct rte_mbuf *m;
+	uint8_t frame[60];
+	struct pollfd fd;
+
+	(void)state;
+	make_frame(frame, sizeof(frame), TYPE_OF_OUR);
+	assert_int_equal(open_port("sr-gone", 1500), 0);
+	assert_int_equal(sr_net_port_driver_tap.link(port, &link), 0);
+	assert_true(link.up);
+	assert_int_equal(system("ip link delete sr-gone"), 0);
+	m = packet(frame, sizeof(frame));
+	assert_int_equal(sr_net_port_driver_tap.send(port, 0, &m, 1), 1);
+	assert_int_equal(sr_net_port_driver_tap.receive(port, 0, &m, 1), 0);
+	fd = (struct pollfd){ .fd = sr_net_port_driver_tap.fd(port, 0), .events = POLLIN };
+	assert_int_equal(poll(&fd, 1, 0), 0);
+	m = packet(frame, sizeof(frame));
+	assert_int_equal(sr_net_port_driver_tap.send(port, 0, &m, 1), 1);
+	assert_int_equal(sr_net_port_driver_tap.receive(port, 0, &m, 1), 0);
+	assert_int_equal(poll(&fd, 1, 0), 0);
+	assert_int_equal(sr_net_port_driver_tap.link(port, &link), 0);
+	assert_false(link.up);
+	assert_int_equal(sr_net_port_driver_tap.stats(port, &stats), 0);
+	assert_int_equal(stats.tx_dropped, 2);
+	sr_net_port_driver_tap.close(port);
+	assert_int_equal(rte_mempool_in_use_count(pool), 0);
+}
+
 static void test_bad_names(void **state)
 {
 	static const char *const bad[] = { "", "a/b", "sixteen-bytes-xx", "a b", "x%d", "a,b" };
@@ -360,6 +392,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_a_frame_of_too_many_pieces_is_dropped, set_up,
 						tear_down),
 		cmocka_unit_test(test_the_device_outlives_the_port),
+		cmocka_unit_test(test_the_device_vanishes),
 		cmocka_unit_test(test_bad_names),
 	};
 

@@ -86,6 +86,15 @@ struct sr_netback_device {
 /* All vifs now; *devices is freed with free(). */
 int sr_netback_list(struct sr_netback *nb, struct sr_netback_device **devices, size_t *count);
 
+/* A thread that moves packets; the counters are those of <common/reactor.h>. */
+struct sr_netback_thread {
+	unsigned queues; /* of vifs and uplinks */
+	uint64_t loops, busy_loops, sleeps, wakeups, cpu_ns;
+};
+
+/* All of them, up to `max` in threads[]; returns how many there are: 0 before the first vif. */
+size_t sr_netback_threads(struct sr_netback *nb, struct sr_netback_thread *threads, size_t max);
+
 /* A switch, as sr_netback_bridges() tells it. */
 struct sr_netback_bridge {
 	char name[64];

@@ -65,6 +65,8 @@ void sr_fabric_free(struct sr_fabric *fabric);
 unsigned sr_fabric_lanes(const struct sr_fabric *fabric);
 /* The lane that serves the fewest queues now: where the next one should go. */
 unsigned sr_fabric_quietest(const struct sr_fabric *fabric);
+/* How many queues it serves. */
+unsigned sr_fabric_load(const struct sr_fabric *fabric, unsigned lane);
 struct sr_thread *sr_fabric_thread(const struct sr_fabric *fabric, unsigned lane);
 
 /* --- switches -----------------------------------------------------------------------------------
