@@ -208,6 +208,13 @@ static void test_changes(void **state)
 	assert_int_equal(sr_netfront_set_headroom(a.front, 0x7fff), 0);
 	vifs_device(&w, &a, &d);
 	assert_int_equal(d.headroom, SR_NET_MAX_HEADROOM);
+	vifs_send(&b, a.mac, 18 * 3072, 8);
+	vifs_expect(&a, &b, 18 * 3072, 8);
+	/* No number of the protocol's: it keeps what it has. */
+	vifs_write(&w, a.front_dir, "xdp-headroom", "32768");
+	vifs_write(&w, a.front_dir, "state", "7");
+	vifs_await(&w, a.back_dir, "state", "8");
+	vifs_write(&w, a.front_dir, "state", "4");
 	vifs_await(&w, a.back_dir, "state", "4");
 	stop_two(&w, &a, &b);
 }

@@ -72,7 +72,7 @@ void vifs_device(struct vifs *w, const struct vif *v, struct sr_netback_device *
 
 /* A frame of `length` bytes with a pattern; it returns once the backend has taken it. */
 void vifs_send(struct vif *v, const uint8_t to[6], size_t length, unsigned seed);
-/* The next frame is this one. Its buffers are posted again. */
+/* The next frame of that guest's is this one; others' are passed over. Buffers are posted again. */
 void vifs_expect(struct vif *v, const struct vif *from, size_t length, unsigned seed);
 
 #endif
