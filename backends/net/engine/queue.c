@@ -73,6 +73,9 @@ bool sr_netq_arm_receive(struct sr_netq *q)
 	if (sr_ring_back_arm(&q->tx.ring))
 		return true;
 	q->armed_tx = true;
+	/* Of hundreds of vifs that rest, those at hand would be all that there are. */
+	rte_pktmbuf_free_bulk(q->stash, q->stashed);
+	q->stashed = 0;
 	return false;
 }
 

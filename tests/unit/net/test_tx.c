@@ -450,6 +450,23 @@ static void events_of_what_is_dropped(void **state)
 	assert_int_equal(rig_tx_all(NETIF_RSP_ERROR), 1);
 }
 
+/* A queue that rests holds no packet that others may need. */
+static void rests_without_mbufs(void **state)
+{
+	unsigned before = rte_mempool_in_use_count(rig.pool);
+	struct rte_mbuf *m = rig_send(bytes, 60, 0, NULL);
+
+	assert_non_null(m);
+	rte_pktmbuf_free(m);
+	assert_true(rte_mempool_in_use_count(rig.pool) > before);
+	assert_false(sr_netq_arm_receive(rig.q));
+	assert_int_equal(rte_mempool_in_use_count(rig.pool), before);
+	m = rig_send(bytes, 60, 0, NULL);
+	assert_non_null(m);
+	rig_check_bytes(m, bytes, 60);
+	rte_pktmbuf_free(m);
+}
+
 static void split_ports(void **state)
 {
 	struct rte_mbuf *m;
@@ -505,6 +522,7 @@ int main(void)
 		RIG_TEST(no_mbufs),
 		RIG_TEST(events),
 		RIG_TEST(events_of_what_is_dropped),
+		RIG_TEST(rests_without_mbufs),
 		RIG_TEST(split_ports),
 		RIG_TEST(attach_that_fails),
 	};
