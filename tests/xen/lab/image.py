@@ -28,6 +28,8 @@ FILE_SYSTEM = ("/sbin/mke2fs", "/sbin/e2fsck", "/usr/bin/fio")
 NET = ("/usr/bin/iperf3", "/usr/sbin/ethtool", "/usr/bin/tcpdump")
 VERIFY = "tests/e2e/net/net-verify"
 DATA_PATH = "tests/xen/data-path"
+TESTPMD = "/usr/bin/dpdk-testpmd"
+TESTPMD_DRIVERS = ("backends/net/dpdk/librte_net_xenback.so", "frontends/net/dpdk/librte_net_xenfront.so")
 # What DPDK loads at its start: this machine's, as the libraries that splitringd is linked with.
 DPDK = "/usr/lib/*/dpdk/pmds-*/librte_{}.so.*.*"
 DPDK_DRIVERS = ("bus_vdev", "mempool_ring", "net_tap", "net_af_packet")
@@ -202,7 +204,14 @@ def add_daemon(builder, build):
         builder.program(f"/usr/sbin/{name}", f"{build}/tools/{name}")
 
 
-def guest_tree(release, build):
+def add_testpmd(builder, build):
+    """This machine's, as DPDK's libraries are, and our two drivers for it."""
+    builder.program(TESTPMD, TESTPMD)
+    for path in TESTPMD_DRIVERS:
+        builder.program(f"/usr/lib/{os.path.basename(path)}", f"{build}/{path}")
+
+
+def guest_tree(release, build, testpmd):
     b = Builder(release)
     b.base("guest/init", f"{build}/tests/xen/agent")
     for name in XENSTORE:
@@ -212,12 +221,14 @@ def guest_tree(release, build):
     add_tests(b, build)
     for path in HOSTILE:
         b.program(f"/usr/bin/{os.path.basename(path)}", f"{build}/{path}")
+    if testpmd:
+        add_testpmd(b, build)
     b.add_modules(GUEST_MODULES)
     b.busybox()
     return b.tree
 
 
-def dom0_tree(release, build, files):
+def dom0_tree(release, build, files, testpmd):
     """`files`: where guests' kernel and initramfs lie here."""
     b = Builder(release)
     b.base("dom0/init", f"{build}/tests/xen/agent")
@@ -247,6 +258,8 @@ def dom0_tree(release, build, files):
     for path in DRIVERS:
         b.program(f"/usr/lib/splitring/{os.path.basename(path)}", f"{build}/{path}")
     add_tests(b, build)
+    if testpmd:
+        add_testpmd(b, build)
     for name, source in files.items():
         b.tree.file(f"/guest/{name}", source)
     b.add_modules(DOM0_MODULES)
@@ -303,23 +316,24 @@ def pack(path, to):
         os.rename(f"{to}.new", to)
 
 
-def images(release, build):
-    """Makes what is not up to date; gives the paths of Xen, the kernel and dom0's initramfs."""
+def images(release, build, testpmd=False):
+    """Makes what is not up to date, with `testpmd` in it or not; the paths of Xen, the kernel and dom0's initramfs."""
     os.makedirs(release.folder, exist_ok=True)
     with open(f"{release.folder}/lock", "w", encoding="ascii") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another run may make the same ones
         release.fetch()
-        return make(release, build)
+        return make(release, build, testpmd)
 
 
-def make(release, build):
+def make(release, build, testpmd):
     folder = release.folder
+    guest, dom0 = (f"{folder}/{name}{'-testpmd' if testpmd else ''}" for name in ("guest", "dom0"))
     version = release.kernel_version()
     files = {"vmlinuz": release.path(f"/boot/vmlinuz-{version}"), "vmlinux": f"{folder}/vmlinux",
-             "initrd.img": f"{folder}/guest.img", "initrd.gz": f"{folder}/guest.gz"}
+             "initrd.img": f"{guest}.img", "initrd.gz": f"{guest}.gz"}
     derive(files["vmlinux"], files["vmlinuz"], kernel)
     derive(f"{folder}/xen", release.path(f"/boot/xen-{release.xen}-amd64.gz"), lambda path: gzip.decompress(content(path)))
-    write(guest_tree(release, build), f"{folder}/guest.img")
-    pack(f"{folder}/guest.img", f"{folder}/guest.gz")
-    write(dom0_tree(release, build, files), f"{folder}/dom0.img")
-    return f"{folder}/xen", f"{folder}/vmlinux", f"{folder}/dom0.img"
+    write(guest_tree(release, build, testpmd), files["initrd.img"])
+    pack(files["initrd.img"], files["initrd.gz"])
+    write(dom0_tree(release, build, files, testpmd), f"{dom0}.img")
+    return f"{folder}/xen", files["vmlinux"], f"{dom0}.img"

@@ -32,11 +32,11 @@ class Lab:
         shutil.rmtree(self.folder, ignore_errors=True)
         os.makedirs(self.folder)
 
-    def boot(self, release="bookworm", **options):
-        """Boots a host, and ends the one before. See Host for the options."""
+    def boot(self, release="bookworm", testpmd=False, **options):
+        """Boots a host, and ends the one before. See Host for the options; testpmd: with DPDK's in all images."""
         self.end()
         release = Release(release, self.cache)
-        made = images(release, self.build)
+        made = images(release, self.build, testpmd)
         say(f"booting Xen {release.xen} and Linux {release.kernel_version()}")
         self.boots += 1
         if self.boots > 1:
