@@ -106,7 +106,7 @@ static int open_uplinks(struct sr_netback *nb, struct sr_switch *sw, char *error
 
 		if (strcmp(u->bridge, sr_switch_name(sw)))
 			continue;
-		rc = sr_switch_uplink(sw, nb->opt.registry, u->uplink, SR_UPLINK_MTU, nb->pool,
+		rc = sr_switch_uplink(sw, nb->opt.registry, u->uplink, nb->opt.uplink_mtu, nb->pool,
 				      &member, why, sizeof(why));
 		if (rc) {
 			snprintf(error, error_size, "bridge %s: %s", u->bridge, why);
@@ -191,6 +191,8 @@ int sr_netback_new(struct sr_hypervisor *hv, struct sr_backend *backend,
 	o->threads = limit(o->threads, 1, SR_NETBACK_MAX_THREADS);
 	o->spin_us = o->spin_us ? o->spin_us : SR_DEFAULT_SPIN_US;
 	o->max_queues = limit(o->max_queues, o->threads, SR_NET_MAX_QUEUES);
+	if (!o->uplink_mtu)
+		o->uplink_mtu = SR_UPLINK_MTU;
 	o->packets = o->packets ? o->packets : SR_DEFAULT_PACKETS;
 	sr_log_source_init(&nb->log, options->log, "netback");
 	rc = sr_backend_add(backend, &sr_vif_class, nb, types);

@@ -65,6 +65,7 @@ int net_open(struct daemon *d, struct sr_hypervisor *hv, struct sr_backend *back
 		.cpus = d->opt.net_cpu_count ? d->opt.net_cpus : NULL,
 		.spin_us = d->opt.spin_us,
 		.max_queues = d->opt.net_max_queues,
+		.uplink_mtu = d->opt.uplink_mtu,
 	};
 	int ret;
 

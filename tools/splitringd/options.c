@@ -56,6 +56,7 @@ static const struct sr_cfg_key keys[] = {
 	{ .name = "net_threads", .type = SR_CFG_NUMBER, .min = 1, .max = MAX_NET_THREADS },
 	{ .name = "net_cpus", .type = SR_CFG_STRING },
 	{ .name = "net_max_queues", .type = SR_CFG_NUMBER, .min = 1, .max = 16 },
+	{ .name = "uplink_mtu", .type = SR_CFG_NUMBER, .min = 68, .max = 9216 },
 	{ .name = "pidfile", .type = SR_CFG_STRING },
 	{ .name = "supervisor", .type = SR_CFG_BOOL },
 	{ .name = "max_queues", .type = SR_CFG_NUMBER, .min = 1, .max = 16 },
@@ -323,6 +324,7 @@ static int read_values(struct options *opt, const struct sr_cfg *cfg, struct sr_
 		if ((ret = add_bridge(opt, sr_cfg_item(cfg, "bridges", i), &why)))
 			return sr_cfg_fail(cfg, "bridges", f, -ret, "%s", why.line);
 	opt->net_max_queues = (unsigned)sr_cfg_number(cfg, "net_max_queues", 0);
+	opt->uplink_mtu = (uint16_t)sr_cfg_number(cfg, "uplink_mtu", 0);
 	opt->spin_us = (unsigned)sr_cfg_number(cfg, "spin_us", 0);
 	opt->supervisor = sr_cfg_bool(cfg, "supervisor", true);
 	read_limits(opt, cfg);

@@ -31,6 +31,7 @@ struct options {
 	char **ports; /* shared objects with drivers of uplinks */
 	size_t port_count;
 	unsigned net_threads, net_max_queues; /* 0: the default */
+	uint16_t uplink_mtu;                  /* bytes; 0: the default */
 	unsigned net_cpus[SR_BLKBACK_MAX_THREADS];
 	unsigned net_cpu_count;
 	bool supervisor;

@@ -104,13 +104,24 @@ static int set_up_queues(struct dpdk_port *port, unsigned queues, struct rte_mem
 	return rc ? rc : rte_eth_dev_start(port->id);
 }
 
+/* The nearest to what is wanted. */
+static uint16_t mtu_of(const struct rte_eth_dev_info *dev, uint16_t wanted)
+{
+	uint32_t extra = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN, most = dev->max_mtu;
+
+	/* A driver that does not say how much of a frame is no data has frames of this size at most. */
+	if (most == UINT16_MAX && dev->max_rx_pktlen > extra && dev->max_rx_pktlen - extra < most)
+		most = dev->max_rx_pktlen - extra;
+	return (uint16_t)RTE_MAX(RTE_MIN(wanted, most), dev->min_mtu);
+}
+
 static int configure(struct dpdk_port *port, const struct sr_net_port_open *args,
 		     const struct rte_eth_dev_info *dev, struct sr_net_port_info *info)
 {
 	struct rte_eth_conf conf = { .intr_conf.rxq = 1 };
 	int rc;
 
-	info->mtu = RTE_MAX(RTE_MIN(args->mtu, dev->max_mtu), dev->min_mtu);
+	info->mtu = mtu_of(dev, args->mtu);
 	info->queues = RTE_MIN(args->queues, RTE_MIN(dev->max_rx_queues, dev->max_tx_queues));
 	info->tx_offloads = tx_offloads(dev);
 	conf.txmode.offloads = info->tx_offloads;

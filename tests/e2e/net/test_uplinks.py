@@ -81,12 +81,14 @@ def test_af_xdp():
 
 
 def test_memif():
-    """memif: the bridges of two daemons are one"""
+    """memif: the bridges of two daemons are one; without jumbo frames, which it has not"""
     need("ping")
     with Machine() as here, Machine() as there:
         socket = here.path("memif")
         for m, role in (here, "server"), (there, "client"):
-            m.start_daemon("--bridge", f"xenbr0=dpdk:net_memif0,role={role},socket={socket},socket-abstract=no")
+            config = m.write("splitringd.conf", "uplink_mtu = 9000\n")
+            m.start_daemon("--config", config, "--bridge",
+                           f"xenbr0=dpdk:net_memif0,role={role},socket={socket},socket-abstract=no")
         start(here, 1, "sleep 1000")
         pings(there, 2, "10.9.0.1")
 

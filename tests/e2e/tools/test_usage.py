@@ -164,7 +164,7 @@ def test_daemon_config():
     m = Machine()
     cfg = m.path("d.conf")
     known = ("hypervisor, log, log_level, threads, cpus, mode, spin_us, drivers, bridges, "
-             "ports, net_threads, net_cpus, net_max_queues, pidfile, supervisor, max_queues, max_ring_page_order, max_indirect_segments, "
+             "ports, net_threads, net_cpus, net_max_queues, uplink_mtu, pidfile, supervisor, max_queues, max_ring_page_order, max_indirect_segments, "
              "max_persistent_grants")
     for text, line in [
             ("frob = 1\n", f"{cfg}:1: unknown key `frob'; known are {known}"),

@@ -140,6 +140,31 @@ static void test_registry(void **state)
 	open_fails("dpdk:", -EINVAL, "which device");
 }
 
+static void test_dpdk_mtu(void **state)
+{
+	static const struct {
+		const char *uplink;
+		uint16_t wanted, mtu;
+	} cases[] = {
+		{ "dpdk:net_null0", 9000, 9000 },
+		/* It has no more, and says so by the length of a frame only. */
+		{ "dpdk:net_memif0,role=client", 9000, 1500 },
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		const struct sr_port_config config = { .queues = 1,
+						       .mtu = cases[i].wanted,
+						       .pool = pool };
+		struct sr_port *port;
+
+		assert_int_equal(sr_port_open(registry, cases[i].uplink, &config, &port, error,
+					      sizeof(error)),
+				 0);
+		assert_int_equal(sr_port_info(port)->mtu, cases[i].mtu);
+		sr_port_close(port);
+	}
+}
+
 static void test_dpdk_loop(void **state)
 {
 	struct sr_port *port = port_open("dpdk:net_ring0");
@@ -397,6 +422,7 @@ int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_registry),
+		cmocka_unit_test_teardown(test_dpdk_mtu, all_back),
 		cmocka_unit_test_teardown(test_dpdk_loop, all_back),
 		cmocka_unit_test_teardown(test_tap, all_back),
 		cmocka_unit_test(test_timer),

@@ -29,6 +29,7 @@ NET = ("/usr/bin/iperf3", "/usr/sbin/ethtool", "/usr/bin/tcpdump")
 VERIFY = "tests/e2e/net/net-verify"
 DATA_PATH = "tests/xen/data-path"
 TESTPMD = "/usr/bin/dpdk-testpmd"
+STDBUF = "/usr/libexec/coreutils/libstdbuf.so"
 TESTPMD_DRIVERS = ("backends/net/dpdk/librte_net_xenback.so", "frontends/net/dpdk/librte_net_xenfront.so")
 # What DPDK loads at its start: this machine's, as the libraries that splitringd is linked with.
 DPDK = "/usr/lib/*/dpdk/pmds-*/librte_{}.so.*.*"
@@ -207,6 +208,8 @@ def add_daemon(builder, build):
 def add_testpmd(builder, build):
     """This machine's, as DPDK's libraries are, and our two drivers for it."""
     builder.program(TESTPMD, TESTPMD)
+    # stdio would keep its words back in a file.
+    builder.program(STDBUF, STDBUF)
     for path in TESTPMD_DRIVERS:
         builder.program(f"/usr/lib/{os.path.basename(path)}", f"{build}/{path}")
 

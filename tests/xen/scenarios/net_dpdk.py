@@ -1,22 +1,19 @@
 """Our DPDK drivers on Xen: testpmd as the backend of stock guests' NICs, and as the frontend in a guest."""
 from lab.daemon import Daemon, leftovers
+from lab.image import STDBUF
 from lab.net import DOM0, own_address, up, vif_ours
 from lab.netchecks import mac
 from lab.scenario import equal
 
 TAP = "xentap"
-EAL = "dpdk-testpmd --no-huge -m 128 --no-pci --no-telemetry --no-shconf --lcores 0@0,1@0"
+EAL = f"env _STDBUF_O=L LD_PRELOAD={STDBUF} dpdk-testpmd --no-huge -m 128 --no-pci --no-telemetry --no-shconf --lcores 0@0,1@0"
 # Answers ARP and ping itself.
 MODE = "--nb-cores=1 --forward-mode=icmpecho --total-num-mbufs=2048 --stats-period=1 >/tmp/testpmd.log 2>&1"
 SIZES = (0, 64, 1400)
 
 
-def vif_testpmd(number):
-    return f"mac={mac(number)},script=vif-nothing"
-
-
 def testpmd(machine, device):
-    """One that is up, with that device; its driver by the name."""
+    """One that is up, with that device, whose name says the driver."""
     driver = device.split("0")[0]
     job = machine.start(f"exec {EAL} -d /usr/lib/librte_{driver}.so --vdev {device} -- {MODE}")
     machine.wait_for("testpmd", "grep -q 'Port statistics' /tmp/testpmd.log", 60)
@@ -38,14 +35,16 @@ def end(machine, job):
 
 def backend(lab, host, kind, number):
     """A stock guest of that kind, whose eth0 is testpmd's in dom0."""
+    guest = host.create(f"b{kind}", kind)
+    device = f"net_xenback0,domid={guest.domid},device=0"
     with lab.check(f"{kind.upper()}: testpmd on net_xenback answers a stock guest's pings"):
-        guest = host.create(f"b{kind}", kind, vifs=[vif_testpmd(number)])
-        job = testpmd(host, f"net_xenback0,domid={guest.domid},device=0")
+        job = testpmd(host, device)
+        host.good(f"xl network-attach b{kind} mac={mac(number)} script=vif-nothing")
         up(guest, number)
         pings(guest, DOM0)
-    with lab.check(f"{kind.upper()}: testpmd ends, another one takes over"):
         end(host, job)
-        job = testpmd(host, f"net_xenback0,domid={guest.domid},device=0")
+    with lab.check(f"{kind.upper()}: another testpmd takes over"):
+        job = testpmd(host, device)
         guest.wait_for("the way to it", f"ping -c 1 -W 1 {DOM0} >/dev/null", 60)
         pings(guest, DOM0)
         end(host, job)

@@ -50,6 +50,7 @@ struct sr_netback_options {
 	const unsigned *cpus; /* one a thread, to pin it to; NULL: not pinned */
 	unsigned spin_us;     /* the longest that adaptive spins without work; 0: 50 */
 	unsigned max_queues;  /* offered to a guest; 0: as many as threads, at most 16 */
+	uint16_t uplink_mtu;  /* bytes, asked of each uplink; 0: 1500 */
 	unsigned packets;     /* how many may be on their way at once; 0: 16384 */
 	const struct sr_netback_uplink *uplinks; /* borrowed */
 	size_t uplink_count;
