@@ -74,6 +74,11 @@ static int make_fabric(struct sr_netback *nb, char *error, size_t error_size)
 	}
 	if (!rc)
 		rc = sr_fabric_new(threads, nb->opt.threads, NULL, &nb->fabric);
+	if (!rc && (rc = sr_netback_start_captures(nb))) {
+		sr_netback_stop_captures(nb);
+		sr_fabric_free(nb->fabric);
+		nb->fabric = NULL;
+	}
 	if (rc) {
 		snprintf(error, error_size, "can't start the threads that move packets: %s",
 			 strerror(-rc));
@@ -151,9 +156,11 @@ int sr_netback_start(void *netback)
 	struct sr_netback *nb = netback;
 	char error[512];
 
+	sr_backend_lock(nb->backend);
 	for (size_t i = 0; i < nb->opt.uplink_count; i++)
 		if (!sr_netback_switch(nb, nb->opt.uplinks[i].bridge, error, sizeof(error)))
 			sr_log(&nb->log, SR_LOG_ERROR, "%s", error);
+	sr_backend_unlock(nb->backend);
 	return 0;
 }
 
@@ -162,6 +169,7 @@ void sr_netback_end(void *netback)
 	struct sr_netback *nb = netback;
 	struct sr_switch *sw;
 
+	sr_netback_stop_captures(nb);
 	while (nb->fabric && (sw = sr_fabric_switch_at(nb->fabric, 0)))
 		close_switch(sw);
 	sr_fabric_free(nb->fabric);

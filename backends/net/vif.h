@@ -85,6 +85,7 @@ struct sr_netback {
 	struct sr_fabric *fabric; /* NULL: there was no need for it yet */
 	struct rte_mempool *pool;
 	struct sr_net_stats past; /* of queues that are gone */
+	struct sr_netback_capture *captures;
 };
 
 static inline struct sr_vif *sr_vif_of(struct sr_device *dev)
@@ -134,5 +135,12 @@ void sr_netback_end(void *netback);
 /* The switch of that name; what moves packets is started first, if need be. NULL and a line. */
 struct sr_switch *sr_netback_switch(struct sr_netback *nb, const char *name, char *error,
 				    size_t error_size);
+
+/* --- capture.c ----------------------------------------------------------------------------------
+ */
+
+/* Under the lock: captures begin and end with the threads that they copy from. */
+int sr_netback_start_captures(struct sr_netback *nb);
+void sr_netback_stop_captures(struct sr_netback *nb);
 
 #endif

@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <capture/ring.h>
 #include <hypervisor.h>
 
 #include "vif.h"
@@ -132,6 +133,7 @@ static int join(struct sr_vif *v)
 		.check_mac = true,
 		.addresses = v->addresses,
 		.address_count = v->address_count,
+		.capture_id = sr_capture_vif(v->dev.domid, v->dev.devid),
 		.mtu = v->mtu,
 		.rate_bytes = v->rate_bytes,
 		.rate_interval_us = v->rate_interval_us,

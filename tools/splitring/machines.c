@@ -233,19 +233,12 @@ static int talk(int fd, const char *text, char **answer)
 	return 0;
 }
 
-int machine_ask_daemon(const char *dir, unsigned domid, struct json_object *question,
-		       struct json_object **answer, struct sr_fail *f)
+/* What to say where the daemon was not to be talked to. */
+static int no_answer(const char *dir, unsigned domid, int ret, struct sr_fail *f)
 {
 	char pid[PATH_MAX + 16];
-	int fd = connect_daemon(dir, domid), ret;
 	bool is_machine;
-	struct json_object *ok, *error, *got;
-	char *text = NULL;
 
-	ret = fd < 0 ? fd : talk(fd, json_object_to_json_string_ext(question, 0), &text);
-	json_object_put(question);
-	if (fd >= 0)
-		close(fd);
 	snprintf(pid, sizeof(pid), "%s/machine.pid", dir);
 	is_machine = !access(pid, F_OK);
 	if (ret == -ENOENT)
@@ -254,10 +247,15 @@ int machine_ask_daemon(const char *dir, unsigned domid, struct json_object *ques
 			       "%s%s%s",
 			       domid, is_machine ? "embedded:" : "xen:", is_machine ? dir : "",
 			       domid ? "#ID" : "");
-	if (ret)
-		return sr_fail(f, -ret, "splitringd does not answer: %s; see its log",
-			       strerror(-ret));
-	got = json_tokener_parse(text);
+	return sr_fail(f, -ret, "splitringd does not answer: %s; see its log", strerror(-ret));
+}
+
+/* Takes `text`. */
+static int read_answer(char *text, struct json_object **answer, struct sr_fail *f)
+{
+	struct json_object *ok, *error, *got = json_tokener_parse(text);
+	int ret;
+
 	free(text);
 	if (got && json_object_object_get_ex(got, "ok", &ok) && json_object_get_boolean(ok)) {
 		*answer = got;
@@ -268,5 +266,74 @@ int machine_ask_daemon(const char *dir, unsigned domid, struct json_object *ques
 			  ? json_object_get_string(error)
 			  : "no proper answer; see its log");
 	json_object_put(got);
+	return ret;
+}
+
+int machine_ask_daemon(const char *dir, unsigned domid, struct json_object *question,
+		       struct json_object **answer, struct sr_fail *f)
+{
+	int fd = connect_daemon(dir, domid), ret;
+	char *text = NULL;
+
+	ret = fd < 0 ? fd : talk(fd, json_object_to_json_string_ext(question, 0), &text);
+	json_object_put(question);
+	if (fd >= 0)
+		close(fd);
+	return ret ? no_answer(dir, domid, ret, f) : read_answer(text, answer, f);
+}
+
+/* Sends a line, and gives the line that comes back with the descriptor beside it, or -1. */
+static int talk_capture(int fd, const char *line, char **answer, int *memory)
+{
+	union {
+		struct cmsghdr head;
+		char space[CMSG_SPACE(sizeof(int))];
+	} control;
+	char *text = calloc(1, 4096);
+	struct iovec iov = { .iov_base = text, .iov_len = 4095 };
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = &control,
+			      .msg_controllen = sizeof(control) };
+	struct cmsghdr *head;
+	ssize_t n = -1;
+
+	*memory = -1;
+	if (text && send(fd, line, strlen(line), MSG_NOSIGNAL) == (ssize_t)strlen(line) &&
+	    send(fd, "\n", 1, MSG_NOSIGNAL) == 1)
+		n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
+	if (n <= 0) {
+		int err = !text ? ENOMEM : n ? errno : EPIPE;
+
+		free(text);
+		return -err;
+	}
+	head = CMSG_FIRSTHDR(&msg);
+	if (head && head->cmsg_type == SCM_RIGHTS)
+		memcpy(memory, CMSG_DATA(head), sizeof(*memory));
+	*answer = text;
+	return 0;
+}
+
+int machine_begin_capture(const char *dir, unsigned domid, struct json_object *question,
+			  struct json_object **answer, int *connection, int *memory,
+			  struct sr_fail *f)
+{
+	int fd = connect_daemon(dir, domid), ret;
+	char *text = NULL;
+
+	ret = fd < 0 ? fd
+		     : talk_capture(fd, json_object_to_json_string_ext(question, 0), &text, memory);
+	json_object_put(question);
+	ret = ret ? no_answer(dir, domid, ret, f) : read_answer(text, answer, f);
+	if (!ret && *memory < 0) {
+		json_object_put(*answer);
+		*answer = NULL;
+		ret = sr_fail(f, EPROTO, "splitringd gave no memory to read from; restart it");
+	}
+	if (ret && fd >= 0)
+		close(fd);
+	else if (!ret)
+		*connection = fd;
 	return ret;
 }

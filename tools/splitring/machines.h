@@ -46,4 +46,12 @@ bool machine_has_daemon(const char *dir, unsigned domid);
 int machine_ask_daemon(const char *dir, unsigned domid, struct json_object *question,
 		       struct json_object **answer, struct sr_fail *f);
 
+/*
+ * The same for a question that is answered with a descriptor and whose connection stays: both are
+ * the caller's.
+ */
+int machine_begin_capture(const char *dir, unsigned domid, struct json_object *question,
+			  struct json_object **answer, int *connection, int *memory,
+			  struct sr_fail *f);
+
 #endif

@@ -39,6 +39,8 @@ static const struct command commands[] = {
 	  cmd_network_link },
 	{ "network-list", "[DOMAIN]... [--json]", "the NICs and their statistics",
 	  cmd_network_list },
+	{ "capture", "[VIF] [-w|--write FILE] [-c|--count COUNT] [-s|--snaplen SNAPLEN]",
+	  "what goes through NICs, as pcapng; VIF: vif3.0, DOMAIN, or all", cmd_capture },
 	{ 0 },
 };
 
@@ -116,7 +118,7 @@ int cli_open(struct cli *cli)
 		return sr_fail(
 		    &cli->fail, ENOTSUP,
 		    "on a Xen host that is xl's; splitring has info, block-list, block-refresh, "
-		    "network-list and network-link there");
+		    "network-list, network-link and capture there");
 	ret = sr_control_open(cli->dir, &cli->ctl);
 	if (ret == -ENOENT || ret == -ECONNREFUSED)
 		return sr_fail(&cli->fail, ENOENT,
@@ -140,13 +142,20 @@ int cli_open_store(struct cli *cli)
 int cli_option(struct cli *cli, int argc, char **argv, const struct option *options, int min,
 	       int max)
 {
-	bool short_c = false;
+	/* Those that have a short name too. */
+	static const char with_short[] = "csw";
+	char short_names[2 * sizeof(with_short) + 1] = ":", *end = short_names + 1;
 	int c, left;
 
-	for (const struct option *o = options; o->name; o++)
-		short_c |= o->val == 'c';
+	for (const struct option *o = options; o->name; o++) {
+		if (!strchr(with_short, o->val))
+			continue;
+		*end++ = (char)o->val;
+		if (o->has_arg == required_argument)
+			*end++ = ':';
+	}
 	opterr = 0;
-	c = getopt_long(argc, argv, short_c ? ":c" : ":", options, NULL);
+	c = getopt_long(argc, argv, short_names, options, NULL);
 	if (c == ':' || c == '?') {
 		sr_fail(&cli->fail, EINVAL, "%s: %s", argv[optind - 1],
 			c == ':' ? "it needs a value" : "unknown option");

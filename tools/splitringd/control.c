@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "control.h"
 
+#include "capture.h"
+
 #include <blk/blkback.h>
 
 #include <errno.h>
@@ -25,6 +27,7 @@
 struct control {
 	struct control_subject subject;
 	pthread_t thread;
+	struct captures captures;
 	int listener, signals, wake, machine;
 	bool lost; /* atomic: the machine is gone */
 };
@@ -51,8 +54,18 @@ static void answer(const struct control *c, int fd, const char *line)
 	free(text);
 }
 
+/* Answers the line. True: the connection goes on. */
+static bool answer_line(struct control *c, int fd, const char *line)
+{
+	bool answered, kept = captures_take(&c->captures, fd, line, &answered);
+
+	if (!answered)
+		answer(c, fd, line);
+	return kept;
+}
+
 /* One question a connection: a client that wants more connects again. */
-static void serve(const struct control *c)
+static void serve(struct control *c)
 {
 	struct timeval timeout = { .tv_sec = CLIENT_TIMEOUT_S };
 	int fd = accept4(c->listener, NULL, NULL, SOCK_CLOEXEC);
@@ -71,7 +84,8 @@ static void serve(const struct control *c)
 		len += (size_t)n;
 		line[len] = '\0';
 		if (memchr(line, '\n', len)) {
-			answer(c, fd, line);
+			if (answer_line(c, fd, line))
+				return;
 			break;
 		}
 	}
@@ -110,7 +124,7 @@ static void on_signal(struct control *c)
 static void *run(void *arg)
 {
 	struct control *c = arg;
-	struct pollfd fds[] = {
+	struct pollfd fds[4 + CAPTURES_MAX] = {
 		{ .fd = c->wake, .events = POLLIN },
 		{ .fd = c->signals, .events = POLLIN },
 		{ .fd = c->listener, .events = POLLIN },
@@ -118,12 +132,14 @@ static void *run(void *arg)
 	};
 
 	for (;;) {
-		if (poll(fds, 4, -1) < 0 && errno != EINTR)
+		captures_poll(&c->captures, fds + 4);
+		if (poll(fds, 4 + CAPTURES_MAX, -1) < 0 && errno != EINTR)
 			return NULL;
 		if (fds[0].revents)
 			return NULL;
 		if (fds[1].revents)
 			on_signal(c);
+		captures_look(&c->captures, fds + 4);
 		if (fds[2].revents)
 			serve(c);
 		if (fds[3].revents) {
@@ -179,6 +195,8 @@ int control_start(const struct control_subject *subject, struct control **out, s
 	*c = (struct control){
 		.subject = *subject, .listener = -1, .signals = -1, .wake = -1, .machine = -1
 	};
+	c->captures.net = subject->net;
+	c->captures.log = &subject->d->src;
 	ret = listen_at(subject->d->socket, &c->listener);
 	if (ret) {
 		sr_fail(f, -ret, "%s: can't listen there: %s; is the machine running?",
@@ -216,5 +234,6 @@ void control_stop(struct control *c)
 		return;
 	eventfd_write(c->wake, 1);
 	pthread_join(c->thread, NULL);
+	captures_end(&c->captures);
 	release(c);
 }

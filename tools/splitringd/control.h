@@ -13,7 +13,8 @@ struct net;
  * DIR/splitringd-N.sock: one JSON object a line each way. A question is {"cmd": "info"}, {"cmd":
  * "list"} or
  * {"cmd": "refresh", "domid": 7, "devid": 51712}; the answer has "ok", and "error" where that is
- * false.
+ * false. {"cmd": "capture"} is answered with a descriptor besides, and its connection stays: see
+ * capture.h.
  */
 struct control;
 

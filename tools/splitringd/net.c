@@ -239,3 +239,34 @@ void net_add_info(struct net *n, struct json_object *out)
 	json_object_object_add(out, "ports", array);
 	json_object_object_add(out, "net_threads", threads(n));
 }
+
+/* --- captures -----------------------------------------------------------------------------------
+ */
+
+int net_capture(struct net *n, int64_t domid, int64_t devid, uint32_t snaplen,
+		struct sr_netback_capture **capture, int *memory)
+{
+	const struct sr_netback_capture_options options = {
+		.all_domains = domid < 0,
+		.all_devices = devid < 0,
+		.domid = (uint16_t)domid,
+		.devid = (uint32_t)devid,
+		.snaplen = snaplen,
+	};
+
+	return sr_netback_capture(n->nb, &options, capture, memory);
+}
+
+void net_capture_end(struct sr_netback_capture *capture)
+{
+	sr_netback_capture_end(capture);
+}
+
+void net_add_drop_names(struct json_object *out)
+{
+	struct json_object *array = json_object_new_array();
+
+	for (unsigned i = 0; i < SR_NET_DROPS; i++)
+		json_object_array_add(array, json_object_new_string(sr_net_drop_name(i)));
+	json_object_object_add(out, "drops", array);
+}

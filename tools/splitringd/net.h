@@ -4,6 +4,8 @@
 
 #include <tools/fail.h>
 
+#include <stdint.h>
+
 struct daemon;
 struct json_object;
 struct net;
@@ -25,5 +27,16 @@ void net_close(struct net *net);
 void net_add_vifs(struct net *net, struct json_object *out);
 /* "bridges" and "ports". Any thread. */
 void net_add_info(struct net *net, struct json_object *out);
+
+/*
+ * Begins to copy what goes through vifs to memory that a reader shares (<net/netback.h>), for its
+ * descriptor. A negative domid: of all domains; a negative devid: all of that one.
+ */
+struct sr_netback_capture;
+int net_capture(struct net *net, int64_t domid, int64_t devid, uint32_t snaplen,
+		struct sr_netback_capture **capture, int *memory);
+void net_capture_end(struct sr_netback_capture *capture);
+/* "drops": the names of the reasons that records have by number. */
+void net_add_drop_names(struct json_object *out);
 
 #endif

@@ -28,3 +28,17 @@ void net_add_vifs(struct net *net, struct json_object *out)
 void net_add_info(struct net *net, struct json_object *out)
 {
 }
+
+int net_capture(struct net *net, int64_t domid, int64_t devid, uint32_t snaplen,
+		struct sr_netback_capture **capture, int *memory)
+{
+	return -ENOTSUP;
+}
+
+void net_capture_end(struct sr_netback_capture *capture)
+{
+}
+
+void net_add_drop_names(struct json_object *out)
+{
+}

@@ -179,15 +179,20 @@ static void forward_burst(struct sr_member_port *port, struct rte_mbuf **pkts, u
 		.members = __atomic_load_n(&member->sw->members, __ATOMIC_ACQUIRE),
 		.second = (uint32_t)(port->lane->now / 1000000000u),
 	};
+	bool up;
 
 	count_in(port, pkts, n);
-	if (unlikely(!__atomic_load_n(&member->up, __ATOMIC_RELAXED))) {
-		for (unsigned i = 0; i < n; i++)
+	up = __atomic_load_n(&member->up, __ATOMIC_RELAXED);
+	for (unsigned i = 0; i < n; i++) {
+		if (unlikely(port->lane->taps))
+			sr_tap_in(port, pkts[i]);
+		if (likely(up))
+			forward(&round, pkts[i]);
+		else
 			sr_port_drop(port, true, SR_NET_DROP_NO_PORT, pkts[i]);
-		return;
 	}
-	for (unsigned i = 0; i < n; i++)
-		forward(&round, pkts[i]);
+	if (unlikely(port->lane->taps))
+		sr_tap_publish(port->lane);
 	/* A burst that was flooded makes the next one as much smaller. */
 	if (round.delivered > DELIVERIES)
 		port->burst = RTE_MAX(1u, n * DELIVERIES / round.delivered);

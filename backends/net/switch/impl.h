@@ -9,6 +9,7 @@
  *   switch.c   control: switches, members, their coming and going
  *   forward.c  a burst from a member, to where its packets go
  *   lane.c     output queues, and queues from lane to lane
+ *   tap.c      copies for captures
  */
 
 #include <common/stats.h>
@@ -17,6 +18,7 @@
 
 #include "fdb.h"
 #include "rate.h"
+#include "tap.h"
 
 #define SR_LANE_RING  1024u /* packets from one lane to another; a power of two */
 #define SR_LANE_BURST 64u   /* of them that are taken at once, from each lane */
@@ -47,6 +49,7 @@ struct sr_lane {
 	unsigned index, load;      /* load: queues that it serves */
 	uint64_t now;              /* ns, of the round */
 	struct sr_outlet *touched; /* have packets to send, until sr_lane_flush() */
+	struct sr_tap *taps;       /* NULL: nobody captures */
 	struct {
 		unsigned count;
 		struct sr_lane_packet packets[SR_LANE_STAGE];
@@ -125,6 +128,7 @@ struct sr_member {
 	bool up; /* atomic */
 	bool uplink, check_mac, no_send_events;
 	uint64_t address; /* sr_fdb_address(); 0: none */
+	uint64_t capture_id;
 	uint32_t learn_max, frame_max;
 	struct sr_member_address *addresses;
 	unsigned address_count;
@@ -180,6 +184,8 @@ static inline void sr_port_drop(struct sr_member_port *port, bool in, enum sr_ne
 				struct rte_mbuf *pkt)
 {
 	sr_stat_add(in ? &port->stats.in.drops[reason] : &port->stats.out.drops[reason], 1);
+	if (unlikely(port->lane->taps))
+		sr_tap_drop(port->lane, port, in, reason, pkt);
 	rte_pktmbuf_free(pkt);
 }
 

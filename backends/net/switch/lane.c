@@ -104,7 +104,11 @@ static unsigned send_some(struct sr_outlet *out)
 		sources[i] = out->packets[at + i]->port;
 		bytes[i] = out->packets[at + i]->pkt_len;
 	}
+	if (unlikely(out->lane->taps))
+		sr_tap_offer(port, out->packets + at, n);
 	sent = port->member->ops.send(port->member->arg, port->index, out->packets + at, n);
+	if (unlikely(out->lane->taps))
+		sr_tap_took(port, sent > 0 ? (unsigned)sent : 0);
 	if (unlikely(sent < 0)) {
 		sr_port_break(port);
 		return 0;
@@ -178,6 +182,8 @@ static void push(struct sr_lane *lane, unsigned to)
 
 		/* The one counter that is not its lane's alone. */
 		__atomic_add_fetch(&p->to->port->stats.crowded, 1, __ATOMIC_RELAXED);
+		if (unlikely(lane->taps))
+			sr_tap_drop(lane, p->to->port, false, SR_NET_DROP_BUSY, p->pkt);
 		rte_pktmbuf_free(p->pkt);
 	}
 	lane->stage[to].count = 0;

@@ -292,6 +292,7 @@ static int member_init(struct sr_member *member, const struct sr_member_config *
 	member->check_mac = config->check_mac;
 	member->no_send_events = config->no_send_events;
 	member->address = sr_fdb_address(config->mac);
+	member->capture_id = config->capture_id;
 	member->learn_max = config->uplink ? SR_FDB_UPLINK_MAX : SR_FDB_GUEST_MAX;
 	member->frame_max = config->mtu ? config->mtu + FRAME_EXTRA : UINT32_MAX;
 	rte_spinlock_init(&member->rate.lock);

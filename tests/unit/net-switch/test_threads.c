@@ -299,6 +299,7 @@ static void join(unsigned index, unsigned queues)
 		.queues = list,
 		.mac = { 2, [5] = (uint8_t)(index + 1) },
 		.check_mac = true,
+		.capture_id = sr_capture_vif(0, index + 1),
 	};
 
 	m->number = (uint8_t)(index + 1);
@@ -322,18 +323,76 @@ static void talk(bool on)
 		host_call(&fabric->lanes[i], nothing, NULL);
 }
 
+/* --- a capture meanwhile ------------------------------------------------------------------------
+ */
+
+#define RING 65536u
+
+static size_t ring_bytes;
+static uint8_t *rings;
+
+static struct sr_fabric_capture *start_capture(void)
+{
+	const struct sr_capture_config config = {
+		.rings = rings,
+		.ring_bytes = ring_bytes,
+		.ring_size = RING,
+		.snaplen = 2048,
+	};
+	struct sr_fabric_capture *capture;
+
+	memset(rings, 0, LANES * ring_bytes);
+	assert_int_equal(sr_fabric_capture(fabric, &config, &capture), 0);
+	return capture;
+}
+
+/* Reads what there is; each is whole, and from or to whom it says. Returns how many. */
+static uint64_t look_at_capture(struct sr_capture_reader *readers)
+{
+	const struct sr_capture_record *record;
+	uint64_t n = 0;
+
+	for (unsigned i = 0; i < LANES; i++)
+		for (unsigned k = 0; k < 200; k++, n++) {
+			assert_int_equal(sr_capture_peek(&readers[i], &record), 0);
+			if (!record)
+				break;
+			assert_int_equal(record->captured, 64);
+			assert_int_equal(record->length, 64);
+			if (record->from_guest)
+				assert_int_equal(record->data[11], (uint8_t)record->id);
+			else
+				assert_int_not_equal(record->data[11], (uint8_t)record->id);
+			sr_capture_next(&readers[i]);
+		}
+	return n;
+}
+
 static void test_traffic(void **state)
 {
-	uint64_t got = 0, sent = 0;
+	struct sr_capture_reader readers[LANES];
+	uint64_t got = 0, sent = 0, captured = 0;
 
+	ring_bytes = sr_capture_ring_bytes(RING);
+	rings = aligned_alloc(4096, LANES * ring_bytes);
 	for (unsigned i = 0; i < MEMBERS; i++)
 		join(i, i % 3 + 1);
 	talk(true);
 	for (unsigned i = 0; i < ROUNDS; i++) {
+		struct sr_fabric_capture *capture = start_capture();
+
+		for (unsigned k = 0; k < LANES; k++)
+			assert_int_equal(
+			    sr_capture_reader_init(&readers[k], rings + k * ring_bytes, ring_bytes),
+			    0);
 		join(MEMBERS, 2);
 		sr_member_set_link(members[0].member, i % 2);
+		captured += look_at_capture(readers);
 		sr_member_remove(members[MEMBERS].member);
+		sr_fabric_capture_end(capture);
+		captured += look_at_capture(readers);
 	}
+	free(rings);
 	talk(false);
 	for (unsigned i = 0; i < MEMBERS; i++)
 		sr_member_remove(members[i].member);
@@ -343,9 +402,10 @@ static void test_traffic(void **state)
 			got += members[i].queue[j].got;
 			sent += members[i].queue[j].sent;
 		}
-	print_message("# %llu sent, %llu received\n", (unsigned long long)sent,
-		      (unsigned long long)got);
+	print_message("# %llu sent, %llu received, %llu captured\n", (unsigned long long)sent,
+		      (unsigned long long)got, (unsigned long long)captured);
 	assert_true(got > 1000);
+	assert_true(captured > 1000);
 	assert_true(rte_mempool_full(pool));
 }
 

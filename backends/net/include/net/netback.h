@@ -18,8 +18,8 @@
  * We write hotplug-status ("connected" or "error"), hotplug-error, carrier and the features.
  *
  * Threads: its control thread is that of the sr_backend that it belongs to. The threads that move
- * packets, and DPDK with them, are started with the first vif or uplink. list and switches may be
- * called from any thread.
+ * packets, and DPDK with them, are started with the first vif or uplink. list, bridges and captures
+ * may be called from any thread.
  */
 
 #include <stdbool.h>
@@ -104,5 +104,27 @@ struct sr_netback_bridge {
 
 /* All switches now; *bridges is freed with free(). */
 int sr_netback_bridges(struct sr_netback *nb, struct sr_netback_bridge **bridges, size_t *count);
+
+/* --- captures -----------------------------------------------------------------------------------
+ */
+
+struct sr_netback_capture;
+
+struct sr_netback_capture_options {
+	bool all_domains; /* otherwise only `domid` */
+	bool all_devices; /* of it; otherwise only `devid` */
+	uint16_t domid;
+	uint32_t devid;
+	uint32_t snaplen; /* bytes of a packet, at most */
+};
+
+/*
+ * Copies what goes through vifs, those that come later too, to the rings of <capture/ring.h> that
+ * lie one after the other in *fd, a file in memory that is the caller's. Nobody waits for a reader.
+ */
+int sr_netback_capture(struct sr_netback *nb, const struct sr_netback_capture_options *options,
+		       struct sr_netback_capture **capture, int *fd);
+/* Before sr_netback_free(). NULL is allowed. */
+void sr_netback_capture_end(struct sr_netback_capture *capture);
 
 #endif

@@ -147,6 +147,7 @@ struct sr_member_config {
 	 * Copied. */
 	const struct sr_member_address *addresses;
 	unsigned address_count; /* 0: no check */
+	uint64_t capture_id;    /* of its packets in captures (<capture/ring.h>); 0: not in any */
 	uint16_t mtu;           /* frames above it are not for this member; 0: any */
 	/* What it may send, as xl's `rate` gives it; it is not read from beyond that. 0: any. */
 	uint64_t rate_bytes;
@@ -189,6 +190,30 @@ struct sr_member_stats {
 };
 
 const struct sr_member_stats *sr_member_stats(const struct sr_member *member, unsigned queue);
+
+/* --- captures -----------------------------------------------------------------------------------
+ */
+
+struct sr_fabric_capture;
+
+struct sr_capture_config {
+	/* Zeroed memory for the rings of <capture/ring.h>, one a lane; it outlives the capture. */
+	uint8_t *rings;
+	size_t ring_bytes;  /* from one to the next; at least sr_capture_ring_bytes(ring_size) */
+	uint64_t ring_size; /* of their data; a power of two, 4096 at least */
+	uint32_t snaplen;
+	uint64_t want, mask; /* of members with (capture_id & mask) == want */
+};
+
+/*
+ * From its return on each packet from or to such a member is copied to its lane's ring, dropped
+ * ones with the reason, or counted as missed where the ring is full. What the engine itself drops
+ * was no packet yet, or is taken for sent.
+ */
+int sr_fabric_capture(struct sr_fabric *fabric, const struct sr_capture_config *config,
+		      struct sr_fabric_capture **capture);
+/* Nothing is written to the rings after its return. Before sr_fabric_free(). NULL is allowed. */
+void sr_fabric_capture_end(struct sr_fabric_capture *capture);
 
 /* --- uplinks ------------------------------------------------------------------------------------
  */
