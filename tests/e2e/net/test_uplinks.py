@@ -20,6 +20,10 @@ RECORD = struct.Struct("<IIII")
 BROADCAST, STRANGER = b"\xff" * 6, bytes.fromhex("00163e0000aa")
 
 
+# Not `ip netns exec`, which wants a /sys of its own and so a root that is a mount.
+INSIDE = ("nsenter", f"--net=/run/netns/{NETNS}")
+
+
 def run(*command):
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
@@ -33,7 +37,7 @@ def neighbour():
         run("ip", "link", "set", NEAR, "up")
         for command in ("ip link set lo up", f"ip addr add 10.9.0.100/24 dev {FAR}", f"ip link set {FAR} up",
                         f"ethtool -K {FAR} tx off"):
-            run("ip", "netns", "exec", NETNS, *command.split())
+            run(*INSIDE, *command.split())
         yield
     finally:
         subprocess.run(["ip", "link", "delete", NEAR], check=False, capture_output=True)
@@ -47,7 +51,7 @@ def pings(m, number, address):
 
 def streams(m, number, address, *options):
     """TCP to a server there: the bytes that arrived."""
-    server = subprocess.Popen(["ip", "netns", "exec", NETNS, "iperf3", "-s", "-1"], stdout=subprocess.DEVNULL)
+    server = subprocess.Popen([*INSIDE, "iperf3", "-s", "-1"], stdout=subprocess.DEVNULL)
     try:
         out = finish(m, start(m, number, f"sh -c 'sleep 1; iperf3 -t 2 -f k -c {address} {' '.join(options)}'"))
     finally:

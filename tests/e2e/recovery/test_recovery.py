@@ -54,7 +54,8 @@ def test_untold():
     """a worker that dies after it has published answers and before it tells of them: the next one tells"""
     with Machine() as m:
         m.start_daemon("--hypervisor", f"faulty:notify-dies=20:{m.address()}")
-        load(m, "g", f"{m.image(size=SIZE >> 3)},raw,xvda,w", "-q 1")
+        # None of them lives long enough for load()'s wait for I/O.
+        m.good("create", m.guest("g", VERIFY, "-q 1", [f"{m.image(size=SIZE >> 3)},raw,xvda,w"]))
         wait(f"{KILLS} deaths", lambda: m.log().count("ended by signal 9") >= KILLS, 120)
         finish(m, "g")
         equal(m.stop_daemon(), 0)
