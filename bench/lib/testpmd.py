@@ -123,25 +123,31 @@ HUGEPAGES = "/proc/sys/vm/nr_hugepages"
 
 
 class Hugepages:
-    """Pages of 2 MiB for two testpmds, which share their memory by them; given back at the end."""
+    """Free pages of 2 MiB for two testpmds, which share their memory by them; given back at the end."""
 
     def __init__(self, megabytes=320):
-        self.wanted = megabytes // 2
+        self.wanted, self.added = megabytes // 2, 0
 
     def __enter__(self):
-        with open(HUGEPAGES, encoding="ascii") as file:
-            self.before = int(file.read())
-        self.reserve(max(self.before, self.wanted))
-        with open(HUGEPAGES, encoding="ascii") as file:
-            if int(file.read()) < self.wanted:
-                self.__exit__()
-                raise Failed(f"this machine gives no {self.wanted} pages of 2 MiB ({HUGEPAGES})")
+        free = self.count("HugePages_Free")
+        if free < self.wanted:
+            self.added = self.wanted - free
+            self.add(self.added)
+        if self.count("HugePages_Free") < self.wanted:
+            self.__exit__()
+            raise Failed(f"this machine gives no {self.wanted} pages of 2 MiB ({HUGEPAGES})")
         return self
 
     def __exit__(self, *_):
-        self.reserve(self.before)
+        self.add(-self.added)
+
+    def add(self, pages):
+        """Others may hold pages and change their number meanwhile."""
+        total = max(0, self.count("HugePages_Total") + pages)
+        with open(HUGEPAGES, "w", encoding="ascii") as file:
+            file.write(str(total))
 
     @staticmethod
-    def reserve(pages):
-        with open(HUGEPAGES, "w", encoding="ascii") as file:
-            file.write(str(pages))
+    def count(what):
+        with open("/proc/meminfo", encoding="ascii") as file:
+            return int(re.search(rf"^{what}:\s+(\d+)", file.read(), re.M)[1])
