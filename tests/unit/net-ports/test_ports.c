@@ -351,6 +351,32 @@ static void test_room_comes_later(void **state)
 	sr_port_close(port);
 }
 
+/* Every mbuf's data are one page, and begin with one; what can't be had is refused, and leaves
+ * nothing. */
+static void test_pool_of_pages(void **state)
+{
+	struct rte_mbuf *all[600];
+	struct rte_mempool *pages;
+
+	assert_int_equal(sr_mbuf_pool_new_pages("pages", 600, &pages, error, sizeof(error)), 0);
+	assert_int_equal(rte_pktmbuf_alloc_bulk(pages, all, 600), 0);
+	for (unsigned i = 0; i < 600; i++) {
+		assert_int_equal(rte_pktmbuf_mtod(all[i], uintptr_t) % 4096, 0);
+		assert_int_equal(rte_pktmbuf_tailroom(all[i]), 4096);
+		memset(rte_pktmbuf_append(all[i], 4096), (int)i, 4096);
+	}
+	for (unsigned i = 0; i < 600; i++)
+		assert_int_equal(rte_pktmbuf_mtod(all[i], uint8_t *)[4095], (uint8_t)i);
+	assert_null(rte_pktmbuf_alloc(pages));
+	rte_pktmbuf_free_bulk(all, 600);
+	assert_true(rte_mempool_full(pages));
+	rte_mempool_free(pages);
+	assert_int_equal(sr_mbuf_pool_new_pages("huge", 1u << 20, &pages, error, sizeof(error)),
+			 -ENOMEM);
+	assert_null(pages);
+	assert_non_null(strstr(error, "no memory for 1048576 packets (8192 MiB)"));
+}
+
 /* The example in the tree: two hubs, each the other's peer. */
 static void test_plug_in(void **state)
 {
@@ -416,6 +442,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_teardown(test_able_device_gets_all, all_back),
 		cmocka_unit_test_teardown(test_full_device, all_back),
 		cmocka_unit_test_teardown(test_room_comes_later, all_back),
+		cmocka_unit_test(test_pool_of_pages),
 		cmocka_unit_test_teardown(test_plug_in, all_back),
 	};
 

@@ -58,6 +58,7 @@ def traffic(lab, host, guest):
             end = iperf(guest, DOM0_6 if "IPv6" in name else DOM0, options)
             if not gbits(end) > 0:
                 raise Failed(f"nothing came through: {end}")
+            say(f"{kind}, {name}: {gbits(end):.3f} Gb/s")
     for name, address in (("IPv4", DOM0), ("IPv6", DOM0_6)):
         with lab.check(f"{kind}: every byte of streams and datagrams both ways is right, {name}"):
             verified(guest, host, address)

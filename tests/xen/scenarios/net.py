@@ -1,12 +1,11 @@
 """Stock Linux guests (PV, PVH, HVM) whose eth0 splitringd serves: traffic, offloads, the toolstack, kill -9."""
 from lab.daemon import Daemon, leftovers
-from lab.net import DOM0, Server, bridge_linux, gbits, iperf, own_address, up, vif_linux, vif_ours
+from lab.net import own_address, vif_ours
 from lab.netchecks import (between, come_up, jumbo, link, mac, multicast, offloads, recovery, second_vif, traffic,
                            two_queues)
-from lab.say import say
+from lab.netspeed import TAP, compare, detach
 from lab.scenario import equal
 
-TAP = "xentap"
 KILLS = 5
 
 
@@ -18,30 +17,14 @@ def start(host):
     return daemon
 
 
-def rates(host, one, other):
-    """Gb/s of `one` to and from dom0 and another guest: {what: rate}."""
-    found = {}
-    for way, options in (("out", "-t 3"), ("in", "-t 3 -R")):
-        for name, server, address in (("dom0", host, DOM0), ("a guest", other, f"10.9.0.{other.number}")):
-            with Server(server):
-                found[f"{way}, {name}"] = gbits(iperf(one, address, options))
-    return found
-
-
-def beside_linux(lab, host, daemon, one, other):
+def beside_linux(lab, host, daemon, guests):
     """The same iperf3 over Linux's netback in the same boot, with new vifs of the same guests."""
-    with lab.check("the same iperf3 over Linux's netback in the same boot; splitringd ends when told, with status 0"):
-        ours = rates(host, one, other)
-        for guest in (one, other):
-            host.good(f"xl network-detach {guest.name} 0")
-            guest.wait_for("its end", "! [ -e /sys/class/net/eth0 ]")
+    with lab.check("splitringd ends when told, with status 0"):
+        detach(host, guests)
         equal(daemon.stop(), 0)
-        bridge_linux(host)
-        for guest in (one, other):
-            host.good(f"xl network-attach {guest.name} {vif_linux(mac(guest.number)).replace(',', ' ')}")
-            up(guest, guest.number)
-        for what, rate in rates(host, one, other).items():
-            say(f"{what}: ours {ours[what]:.3f}, Linux {rate:.3f} Gb/s: {ours[what] / rate:.2f}x")
+        host.good(f"ip link del {TAP}")
+    with lab.check("the same iperf3 over Linux's netback in the same boot"):
+        compare(host, guests, 2)
 
 
 def run(lab):
@@ -67,7 +50,7 @@ def run(lab):
     traffic(lab, host, hvm)
     recovery(lab, daemon, hvm, host, 1)
     hvm.destroy()
-    beside_linux(lab, host, daemon, pv, pvh)
+    beside_linux(lab, host, daemon, (pv, pvh))
     pv.shutdown()
     pvh.destroy()
     with lab.check("nothing is left in xenstore, no grant is mapped, the guests are gone"):
