@@ -83,6 +83,7 @@ class Builder:
         self.release = release
         self.tree = Tree()
         self.modules = {}
+        self.stubs = True
 
     def library(self, name, runpath):
         """Where a library lies: in the release, else on this machine (one that only our build has)."""
@@ -107,9 +108,11 @@ class Builder:
         loader = re.findall(r"interpreter: (.*?)\]", text)
         for name in needed:
             target, found = self.library(name, runpath)
-            if stub.wanted(name):
+            if self.tree.has(target):
+                continue
+            if self.stubs and stub.wanted(name):
                 self.tree.file(target, stub.make(name, found, os.path.join(self.release.folder, "stubs")))
-            elif not self.tree.has(target):
+            else:
                 self.program(target, found)
         for name in loader:
             self.tree.file(name, self.library(os.path.basename(name), [])[1])
@@ -206,16 +209,20 @@ def add_daemon(builder, build):
 
 
 def add_testpmd(builder, build):
-    """This machine's, as DPDK's libraries are, and our two drivers for it."""
+    """This machine's, as DPDK's libraries are, and our two drivers for it. Before others, whose stubs it can't do with."""
+    builder.stubs = False
     builder.program(TESTPMD, TESTPMD)
     # stdio would keep its words back in a file.
     builder.program(STDBUF, STDBUF)
     for path in TESTPMD_DRIVERS:
         builder.program(f"/usr/lib/{os.path.basename(path)}", f"{build}/{path}")
+    builder.stubs = True
 
 
 def guest_tree(release, build, testpmd):
     b = Builder(release)
+    if testpmd:
+        add_testpmd(b, build)
     b.base("guest/init", f"{build}/tests/xen/agent")
     for name in XENSTORE:
         b.program(f"/usr/bin/xenstore{name}")
@@ -224,8 +231,6 @@ def guest_tree(release, build, testpmd):
     add_tests(b, build)
     for path in HOSTILE:
         b.program(f"/usr/bin/{os.path.basename(path)}", f"{build}/{path}")
-    if testpmd:
-        add_testpmd(b, build)
     b.add_modules(GUEST_MODULES)
     b.busybox()
     return b.tree
@@ -234,6 +239,8 @@ def guest_tree(release, build, testpmd):
 def dom0_tree(release, build, files, testpmd):
     """`files`: where guests' kernel and initramfs lie here."""
     b = Builder(release)
+    if testpmd:
+        add_testpmd(b, build)
     b.base("dom0/init", f"{build}/tests/xen/agent")
     xen = f"/usr/lib/xen-{release.xen}"
     for name in XEN_PROGRAMS:
@@ -261,8 +268,6 @@ def dom0_tree(release, build, files, testpmd):
     for path in DRIVERS:
         b.program(f"/usr/lib/splitring/{os.path.basename(path)}", f"{build}/{path}")
     add_tests(b, build)
-    if testpmd:
-        add_testpmd(b, build)
     for name, source in files.items():
         b.tree.file(f"/guest/{name}", source)
     b.add_modules(DOM0_MODULES)

@@ -43,11 +43,6 @@ def backend(lab, host, kind, number):
         up(guest, number)
         pings(guest, DOM0)
         end(host, job)
-    with lab.check(f"{kind.upper()}: another testpmd takes over"):
-        job = testpmd(host, device)
-        guest.wait_for("the way to it", f"ping -c 1 -W 1 {DOM0} >/dev/null", 60)
-        pings(guest, DOM0)
-        end(host, job)
     guest.destroy()
 
 
