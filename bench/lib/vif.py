@@ -45,10 +45,10 @@ class Vif(Link):
         try:
             self.nodes(domid)
             address, build = self.machine.address(), self.machine.build
-            self.server = End([f"net_xenback0,hypervisor={address},domid={domid},device=0"], 1 - self.core,
+            self.server = End([f"net_xenback0,hypervisor={address},domid={domid},device=0"], 1 - self.core, self.core,
                               [f"{build}/backends/net/dpdk/librte_net_xenback.so"])
             self.client = End([f"net_xenfront0,hypervisor={address}#{domid},device=0,static={int(self.static)}"],
-                              self.core, [f"{build}/frontends/net/dpdk/librte_net_xenfront.so"],
+                              self.core, self.core, [f"{build}/frontends/net/dpdk/librte_net_xenfront.so"],
                               mbufs=GUEST_MBUFS, slots=RING)
             return super().run(direction, packet, seconds, logs)
         finally:
