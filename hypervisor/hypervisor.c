@@ -108,6 +108,11 @@ int sr_hv_grant_entries(struct sr_hypervisor *hv, uint16_t domid, unsigned *entr
 	return hv->ops->grant_entries ? hv->ops->grant_entries(hv, domid, entries) : -ENOTSUP;
 }
 
+int sr_hv_copy_memory(struct sr_hypervisor *hv, unsigned count, void **addr)
+{
+	return hv->ops->copy_memory ? hv->ops->copy_memory(hv, count, addr) : -ENOTSUP;
+}
+
 int sr_gnttab_open(struct sr_hypervisor *hv, struct sr_gnttab **gt)
 {
 	return hv->ops->gnttab_open(hv, gt);

@@ -67,6 +67,13 @@ unsigned sr_hv_caps(const struct sr_hypervisor *hv);
 int sr_hv_grant_entries(struct sr_hypervisor *hv, uint16_t domid, unsigned *entries);
 
 /*
+ * `count` zeroed pages at *addr, which sr_gnttab_copy() copies to and from at less cost than other
+ * memory of ours. They are an instance's own and live as long as it does. -EBUSY: it has some;
+ * -ENOTSUP: all memory is alike; other: they can't be had, and the rest of memory serves as well.
+ */
+int sr_hv_copy_memory(struct sr_hypervisor *hv, unsigned count, void **addr);
+
+/*
  * A new connection of libxenstore to this hypervisor's xenstore, as this domain; the caller closes
  * it with xs_close().
  */

@@ -54,6 +54,8 @@ struct sr_hypervisor_ops {
 	int (*store_path)(struct sr_hypervisor *hv, char *path, size_t size);
 	/* optional */
 	int (*grant_entries)(struct sr_hypervisor *hv, uint16_t domid, unsigned *entries);
+	/* optional */
+	int (*copy_memory)(struct sr_hypervisor *hv, unsigned count, void **addr);
 	int (*gnttab_open)(struct sr_hypervisor *hv, struct sr_gnttab **gt);
 	int (*gntshr_open)(struct sr_hypervisor *hv, struct sr_gntshr **gs);
 	int (*evtchn_open)(struct sr_hypervisor *hv, struct sr_evtchn **ev);

@@ -53,10 +53,20 @@ static void stop_lanes(struct sr_netback *nb)
 /* As much memory for packets with mbufs of either kind. */
 static int make_pool(struct sr_netback *nb, char *error, size_t error_size)
 {
+	unsigned count = (nb->opt.packets + 1) / 2;
+	void *memory = NULL;
+	int rc;
+
 	if (sr_hv_caps(nb->hv) & SR_CAP_CHEAP_MAP)
 		return sr_mbuf_pool_new("vifs", nb->opt.packets, &nb->pool, error, error_size);
-	return sr_mbuf_pool_new_pages("vifs", (nb->opt.packets + 1) / 2, &nb->pool, error,
-				      error_size);
+	rc = sr_eal_may_borrow() ? sr_hv_copy_memory(nb->hv, count * SR_MBUF_PAGES, &memory)
+				 : -ENOTSUP;
+	if (rc && rc != -ENOTSUP && rc != -EBUSY)
+		sr_log(&nb->log, SR_LOG_WARNING,
+		       "no memory that Xen copies packets to and from by itself (%s), so it takes "
+		       "longer; is xen-gntalloc loaded?",
+		       strerror(-rc));
+	return sr_mbuf_pool_new_pages("vifs", count, memory, &nb->pool, error, error_size);
 }
 
 static int make_fabric(struct sr_netback *nb, char *error, size_t error_size)

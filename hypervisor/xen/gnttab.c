@@ -9,13 +9,18 @@
 #include <sys/mman.h>
 #include <xengnttab.h>
 
+#include "copy.h"
 #include "spans.h"
 #include "xen_impl.h"
 
 #define PROBE_BATCH 32u
+#define COPY_BATCH  256u
 
 struct xen_gnttab {
 	struct sr_gnttab base;
+	const struct sr_xen_own *own;
+	struct sr_xen_copier *copier; /* NULL: not yet, or it can't be had */
+	bool no_copier;
 	xengnttab_handle *lib;
 	struct sr_spans mapped;
 };
@@ -57,9 +62,9 @@ static bool refused(const struct sr_copy_segment *s)
 	       (to && s->dest.foreign.offset + s->len > SR_PAGE_SIZE);
 }
 
-static int xen_copy(struct sr_gnttab *base, struct sr_copy_segment *segs, unsigned count)
+/* By the kernel, which finds out where our memory is. */
+static int copy_any(struct xen_gnttab *gt, struct sr_copy_segment *segs, unsigned count)
 {
-	struct xen_gnttab *gt = (struct xen_gnttab *)base;
 	unsigned start = 0;
 
 	for (unsigned i = 0; i < count; i++) {
@@ -76,6 +81,45 @@ static int xen_copy(struct sr_gnttab *base, struct sr_copy_segment *segs, unsign
 		start = i + 1;
 	}
 	return copy_run(gt, segs + start, count - start);
+}
+
+/* By Xen itself. 1: it can't be asked. */
+static int copy_own(struct xen_gnttab *gt, struct sr_copy_segment *segs, unsigned count)
+{
+	uint16_t rest[COPY_BATCH];
+	int n = sr_xen_copier_run(gt->copier, gt->own, segs, count, rest), err = 0;
+
+	/* A kernel that lets nobody ask: so it is for the first copy as for all. */
+	if (n == -EPERM || n == -ENOSYS) {
+		gt->no_copier = true;
+		return 1;
+	}
+	for (int i = 0; i < n && !err; i++)
+		err = copy_any(gt, &segs[rest[i]], 1);
+	return n < 0 ? n : err;
+}
+
+static int xen_copy(struct sr_gnttab *base, struct sr_copy_segment *segs, unsigned count)
+{
+	struct xen_gnttab *gt = (struct xen_gnttab *)base;
+	int err = 0;
+
+	if (!gt->copier && !gt->no_copier && sr_xen_own_any(gt->own)) {
+		gt->copier = sr_xen_copier_new();
+		gt->no_copier = !gt->copier;
+	}
+	while (count && !err) {
+		unsigned n = count < COPY_BATCH ? count : COPY_BATCH;
+
+		err = 1;
+		if (gt->copier && !gt->no_copier)
+			err = copy_own(gt, segs, n);
+		if (err > 0)
+			err = copy_any(gt, segs, n);
+		segs += n;
+		count -= n;
+	}
+	return err;
 }
 
 /*
@@ -179,6 +223,7 @@ static void xen_close(struct sr_gnttab *base)
 
 	sr_spans_drain(&gt->mapped, unmap_one, gt->lib);
 	xengnttab_close(gt->lib);
+	sr_xen_copier_free(gt->copier);
 	free(gt);
 }
 
@@ -196,6 +241,7 @@ int sr_xen_gnttab_open(struct sr_hypervisor *hv, struct sr_gnttab **out)
 	if (!gt)
 		return -ENOMEM;
 	gt->base.ops = &ops;
+	gt->own = sr_xen_own(hv);
 	errno = 0;
 	gt->lib = xengnttab_open(sr_xen_quiet(), 0);
 	if (!gt->lib) {

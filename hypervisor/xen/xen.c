@@ -10,7 +10,13 @@
 
 #include <xen/grant_table.h>
 
+#include "own.h"
 #include "xen_impl.h"
+
+struct xen {
+	struct sr_hypervisor base;
+	struct sr_xen_own own;
+};
 
 static void say_nothing(struct xentoollog_logger *l, xentoollog_level level, int errnoval,
 			const char *context, const char *format, va_list al)
@@ -127,8 +133,19 @@ static int xen_grant_entries(struct sr_hypervisor *hv, uint16_t domid, unsigned 
 	return err;
 }
 
+const struct sr_xen_own *sr_xen_own(const struct sr_hypervisor *hv)
+{
+	return &((const struct xen *)hv)->own;
+}
+
+static int xen_copy_memory(struct sr_hypervisor *hv, unsigned count, void **addr)
+{
+	return sr_xen_own_alloc(&((struct xen *)hv)->own, hv->domid, count, addr);
+}
+
 static void xen_close(struct sr_hypervisor *hv)
 {
+	sr_xen_own_free(&((struct xen *)hv)->own);
 	free(hv);
 }
 
@@ -136,6 +153,7 @@ static const struct sr_hypervisor_ops ops = {
 	.close = xen_close,
 	.xenstore = xen_xenstore,
 	.grant_entries = xen_grant_entries,
+	.copy_memory = xen_copy_memory,
 	.gnttab_open = sr_xen_gnttab_open,
 	.gntshr_open = sr_xen_gntshr_open,
 	.evtchn_open = sr_xen_evtchn_open,
@@ -149,7 +167,7 @@ static int xen_open(const char *rest, struct sr_hypervisor **out)
 
 	if (*rest)
 		return -EINVAL;
-	hv = calloc(1, sizeof(*hv));
+	hv = calloc(1, sizeof(struct xen));
 	if (!hv)
 		return -ENOMEM;
 	hv->ops = &ops;

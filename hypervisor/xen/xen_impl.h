@@ -13,6 +13,7 @@
 
 #include <provider.h>
 
+struct sr_xen_own;
 struct xentoollog_logger;
 
 /*
@@ -24,6 +25,9 @@ struct xentoollog_logger *sr_xen_quiet(void);
 int sr_xen_gnttab_open(struct sr_hypervisor *hv, struct sr_gnttab **gt);
 int sr_xen_gntshr_open(struct sr_hypervisor *hv, struct sr_gntshr **gs);
 int sr_xen_evtchn_open(struct sr_hypervisor *hv, struct sr_evtchn **ev);
+
+/* The instance's own memory to copy to and from. */
+const struct sr_xen_own *sr_xen_own(const struct sr_hypervisor *hv);
 
 /* What errno says of a device or a socket that did not open. */
 int sr_xen_open_error(void);

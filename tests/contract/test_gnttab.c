@@ -402,6 +402,61 @@ static void copies_of_every_length_stay_in_bounds(void **state)
 	assert_int_equal(sr_gntshr_unshare(w->gs, f, 1), 0);
 }
 
+/* Copies to and from memory that is made for it, beside other memory, and across its pages. */
+static void memory_for_copies_copies_as_any(void **state)
+{
+	struct world *w = *state;
+	struct sr_copy_segment segs[6];
+	char *f, *mine, other[16];
+	struct sr_hypervisor *hv;
+	struct sr_gnttab *gt;
+	uint32_t ref;
+	void *again;
+	int rc;
+
+	assert_int_equal(env_open(env.back, &hv), 0);
+	rc = sr_hv_copy_memory(hv, 3, (void **)&mine);
+	if (rc) {
+		sr_hv_close(hv);
+		assert_int_equal(rc, -ENOTSUP);
+		world_skip("all memory is alike here");
+	}
+	assert_int_equal(sr_hv_copy_memory(hv, 1, &again), -EBUSY);
+	assert_int_equal(sr_gnttab_open(hv, &gt), 0);
+	assert_int_equal(sr_gntshr_share(w->gs, env.back_id, 1, true, &ref, (void **)&f), 0);
+	for (unsigned i = 0; i < 3 * SR_PAGE_SIZE; i++)
+		assert_int_equal(mine[i], 0);
+	world_fill(f, 'f', SR_PAGE_SIZE);
+	world_put(f + 100, "of the guest", 13);
+	segs[0] = from_grant(ref, 0, mine + SR_PAGE_SIZE, SR_PAGE_SIZE);
+	segs[1] = from_grant(ref, 100, mine + SR_PAGE_SIZE - 5, 13);
+	segs[2] = from_grant(0xfffffff0, 0, mine, 8);
+	segs[3] = from_grant(ref, 100, other, 13);
+	segs[4] = from_grant(ref, SR_PAGE_SIZE - 1, mine, 2);
+	segs[5] = from_grant(ref, 0, mine, 0);
+	assert_int_equal(sr_gnttab_copy(gt, segs, 6), 0);
+	assert_int_equal(segs[0].status, GNTST_okay);
+	assert_int_equal(segs[1].status, GNTST_okay);
+	assert_true(segs[2].status < 0);
+	assert_int_equal(segs[3].status, GNTST_okay);
+	assert_int_equal(segs[4].status, GNTST_bad_copy_arg);
+	assert_int_equal(segs[5].status, GNTST_okay);
+	assert_string_equal(mine + SR_PAGE_SIZE - 5, "of the guest");
+	assert_string_equal(mine + SR_PAGE_SIZE + 100, "of the guest");
+	assert_int_equal(mine[2 * SR_PAGE_SIZE - 1], 'f');
+	assert_int_equal(mine[2 * SR_PAGE_SIZE], 0);
+	assert_int_equal(mine[0], 0);
+	assert_string_equal(other, "of the guest");
+	strcpy(mine + 2 * SR_PAGE_SIZE + 50, "of the back");
+	segs[0] = to_grant(mine + 2 * SR_PAGE_SIZE + 50, ref, 7, 12);
+	assert_int_equal(sr_gnttab_copy(gt, segs, 1), 0);
+	assert_int_equal(segs[0].status, GNTST_okay);
+	world_expect(f + 7, "of the back", 12);
+	assert_int_equal(sr_gntshr_unshare(w->gs, f, 1), 0);
+	sr_gnttab_close(gt);
+	sr_hv_close(hv);
+}
+
 /* The other way round: a guest copies from and to what the back granted. */
 static void the_front_copies_too(void **state)
 {
@@ -475,6 +530,7 @@ int main(int argc, char **argv)
 		CASE(a_copy_joins_two_grants),
 		CASE(each_segment_has_its_status),
 		CASE(copies_of_every_length_stay_in_bounds),
+		CASE(memory_for_copies_copies_as_any),
 		CASE(the_front_copies_too),
 		CASE(cheap_maps_lie_in_the_region),
 		CASE(no_more_room_is_enospc_and_passes),

@@ -211,42 +211,58 @@ int sr_mbuf_pool_new(const char *name, unsigned count, struct rte_mempool **pool
 #define PAGE      4096u
 #define PAGE_ROOM (RTE_PKTMBUF_HEADROOM + PAGE)
 /* What lies in front of a buffer, up to two pages in all: the data then begin with the second. */
-#define PAGE_PRIV (2 * PAGE - RTE_CACHE_LINE_SIZE - sizeof(struct rte_mbuf) - PAGE_ROOM)
+#define PAGE_PRIV (SR_MBUF_PAGES * PAGE - RTE_CACHE_LINE_SIZE - sizeof(struct rte_mbuf) - PAGE_ROOM)
 
 static void free_zone(struct rte_mempool_memhdr *chunk, void *zone)
 {
 	rte_memzone_free(zone);
 }
 
+/* The pool's memory, which rte_mempool_free() lets go of, if it is not the caller's. */
+static int populate(struct rte_mempool *pool, const char *name, void *memory)
+{
+	size_t size = (size_t)pool->size * SR_MBUF_PAGES * PAGE;
+	const struct rte_memzone *zone;
+	int rc;
+
+	if (memory)
+		return rte_mempool_populate_virt(pool, memory, size, PAGE, NULL, NULL);
+	zone = rte_memzone_reserve_aligned(name, size, SOCKET_ID_ANY, 0, SR_MBUF_PAGES * PAGE);
+	if (!zone)
+		return -rte_errno;
+	rc = rte_mempool_populate_virt(pool, zone->addr, zone->len, PAGE, free_zone,
+				       (void *)(uintptr_t)zone);
+	if (rc <= 0)
+		rte_memzone_free(zone);
+	return rc;
+}
+
 /* Objects of exactly two pages, so that none lies across two huge ones. 0, or a negative errno. */
-static int fill_pages(struct rte_mempool *pool, const char *name)
+static int fill_pages(struct rte_mempool *pool, const char *name, void *memory)
 {
 	struct rte_pktmbuf_pool_private private = { .mbuf_data_room_size = PAGE_ROOM,
 						    .mbuf_priv_size = PAGE_PRIV };
-	const struct rte_memzone *zone;
 	int rc = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL);
 
 	if (rc)
 		return rc;
 	rte_pktmbuf_pool_init(pool, &private);
-	zone = rte_memzone_reserve_aligned(name, (size_t)pool->size * 2 * PAGE, SOCKET_ID_ANY, 0,
-					   2 * PAGE);
-	if (!zone)
-		return -rte_errno;
-	rc = rte_mempool_populate_virt(pool, zone->addr, zone->len, PAGE, free_zone,
-				       (void *)(uintptr_t)zone);
-	if (rc <= 0) {
-		rte_memzone_free(zone);
+	rc = populate(pool, name, memory);
+	if (rc <= 0)
 		return rc ? rc : -ENOMEM;
-	}
 	if (pool->populated_size != pool->size)
 		return -ENOMEM;
 	rte_mempool_obj_iter(pool, rte_pktmbuf_init, NULL);
 	return 0;
 }
 
-int sr_mbuf_pool_new_pages(const char *name, unsigned count, struct rte_mempool **pool, char *error,
-			   size_t size)
+bool sr_eal_may_borrow(void)
+{
+	return !rte_eal_has_hugepages();
+}
+
+int sr_mbuf_pool_new_pages(const char *name, unsigned count, void *memory,
+			   struct rte_mempool **pool, char *error, size_t size)
 {
 	char unique[RTE_MEMPOOL_NAMESIZE];
 	int rc;
@@ -256,12 +272,12 @@ int sr_mbuf_pool_new_pages(const char *name, unsigned count, struct rte_mempool 
 	    unique, count, sizeof(struct rte_mbuf) + PAGE_PRIV + PAGE_ROOM,
 	    RTE_MIN(POOL_CACHE, count / 4), sizeof(struct rte_pktmbuf_pool_private), SOCKET_ID_ANY,
 	    RTE_MEMPOOL_F_NO_SPREAD);
-	rc = *pool ? fill_pages(*pool, unique) : -rte_errno;
+	rc = *pool ? fill_pages(*pool, unique, memory) : -rte_errno;
 	if (!rc)
 		return 0;
 	rte_mempool_free(*pool);
 	*pool = NULL;
 	return sr_plugin_error(error, size, rc,
 			       "no memory for %u packets (%u MiB): %s; give DPDK more", count,
-			       count / 1024 * 2 * PAGE / 1024, strerror(-rc));
+			       count / 1024 * SR_MBUF_PAGES * PAGE / 1024, strerror(-rc));
 }

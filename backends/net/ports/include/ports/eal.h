@@ -53,8 +53,14 @@ int sr_mbuf_pool_new(const char *name, unsigned count, struct rte_mempool **pool
 /*
  * The same with mbufs whose data are a page (4 KiB and headroom) and begin with one. A hypervisor
  * that copies by system call pins each page that a copy touches, so a guest's page should be one.
+ * `memory`: where they lie, SR_MBUF_PAGES pages for each, on a page's border; it stays the caller's
+ * and has to outlive the pool. NULL: DPDK's own.
  */
-int sr_mbuf_pool_new_pages(const char *name, unsigned count, struct rte_mempool **pool, char *error,
-			   size_t error_size);
+int sr_mbuf_pool_new_pages(const char *name, unsigned count, void *memory,
+			   struct rte_mempool **pool, char *error, size_t error_size);
+#define SR_MBUF_PAGES 2u
+
+/* May packets lie in memory that is not DPDK's? Not where a device could have to read them itself. */
+bool sr_eal_may_borrow(void);
 
 #endif
