@@ -1,9 +1,11 @@
 """The Xen host: QEMU, Xen, dom0."""
+import contextlib
 import os
 import socket
 import subprocess
 import threading
 import time
+import types
 
 from .channel import Channel, Machine
 from .guest import Guest
@@ -26,6 +28,7 @@ class Host(Machine):
     def __init__(self, images, folder, options):
         self.folder = folder
         self.guests = {}
+        self.profile = None
         self.options = {"memory": 2560, "dom0_memory": 1024, "cpus": 2, "xen": "", "dom0": "", "more": [],
                         "accel": "tcg,thread=multi,tb-size=512", **options}
         self.started = time.monotonic()
@@ -70,6 +73,10 @@ class Host(Machine):
     def wait_up(self, timeout=180):
         self.channel.wait_hello(timeout)
         say(f"dom0 is up, {time.monotonic() - self.started:.1f} s after the start")
+
+    def profiled(self, what, machines):
+        """`with host.profiled("what", (host, guest)) as result`: says where it went, if this run is profiled."""
+        return self.profile.of(what, machines) if self.profile else contextlib.nullcontext(types.SimpleNamespace())
 
     def create(self, name, kind="pv", disks=(), **options):
         """`xl create`, and the wait for the guest's agent. See Guest for the options."""

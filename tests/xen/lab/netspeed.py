@@ -62,16 +62,17 @@ def busy(host):
     return (int(lines[0].split()[2]) - int(lines[1].split()[2])) / 1e9
 
 
-def measure(host, one, other, seconds):
+def measure(host, label, one, other, seconds):
     """What `one` reaches to and from dom0 and another guest: {what: (Gb/s, dom0's seconds per GB)}."""
     found = {}
     for name, server, address in (("dom0", host, DOM0), ("a guest", other, f"10.9.0.{other.number}")):
         for way, options in (("to", ""), ("from", "-R")):
-            with Server(server):
+            with Server(server), host.profiled(f"{label} {way} {name}", (host, one)) as profile:
                 before = busy(host)
                 end = iperf(one, address, f"-t {seconds} {options}", 400)
                 spent = busy(host) - before
-            found[f"{way} {name}"] = (gbits(end), spent / (end["sum_received"]["bytes"] / 1e9))
+                profile.gb = end["sum_received"]["bytes"] / 1e9
+            found[f"{way} {name}"] = (gbits(end), spent / profile.gb)
     return found
 
 
@@ -79,7 +80,7 @@ def turn(host, backend, guests, seconds):
     """One backend's turn, from its beginning to its end."""
     backend.begin(host)
     attach(host, backend, guests)
-    found = measure(host, *guests, seconds)
+    found = measure(host, backend.label, *guests, seconds)
     detach(host, guests)
     backend.end(host)
     return found

@@ -9,6 +9,7 @@ import traceback
 
 from .host import Host
 from .image import images
+from .profile import PLUGIN, Profile
 from .release import Release
 from .say import Failed, say
 
@@ -20,10 +21,10 @@ class Skipped(Exception):
 
 
 class Lab:
-    """`name` is the scenario's; its logs go to `out`/xen/`name`."""
+    """`name` is the scenario's; its logs go to `out`/xen/`name`. `profile`: see profile.py."""
 
-    def __init__(self, name, build, cache, out):
-        self.name, self.build, self.cache = name, build, cache
+    def __init__(self, name, build, cache, out, profile=False):
+        self.name, self.build, self.cache, self.profile = name, build, cache, profile
         self.folder = self.logs = os.path.join(os.path.abspath(out), name)
         self.host = None
         self.boots = 0
@@ -42,7 +43,13 @@ class Lab:
         if self.boots > 1:
             self.logs = os.path.join(self.folder, f"boot-{self.boots}")
             os.makedirs(self.logs)
+        socket = os.path.join(self.logs, "profile.sock")
+        if self.profile:
+            plugin = ["-plugin", f"file={self.build}/{PLUGIN},socket={socket}"]
+            options = {**options, "more": [*options.get("more", []), *plugin]}
         self.host = Host(made, self.logs, options)
+        if self.profile:
+            self.host.profile = Profile(self.host, socket, release, self.build)
         self.host.wait_up()
         return self.host
 
