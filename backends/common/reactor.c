@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <common/stats.h>
@@ -37,6 +38,7 @@ struct sr_thread {
 	uint32_t by_port_size;
 	int epoll;
 	bool always, stop;
+	int nice;
 	uint64_t spin, spin_min, spin_max; /* ticks */
 	uint64_t event_interval;           /* ticks */
 	uint64_t watch_interval;           /* ticks */
@@ -333,6 +335,9 @@ static void *thread_main(void *arg)
 {
 	struct sr_thread *t = arg;
 
+	/* On Linux this is the thread's own. Without the right to it, it is as it was. */
+	if (t->nice)
+		(void)setpriority(PRIO_PROCESS, (id_t)gettid(), t->nice);
 	while (!t->stop) {
 		uint64_t now = sr_clock_now(&t->clock);
 
@@ -414,6 +419,7 @@ int sr_thread_start(struct sr_hypervisor *hv, const struct sr_thread_options *op
 		return -ENOMEM;
 	t->active.next = t->active.prev = &t->active;
 	t->always = options->always;
+	t->nice = options->nice;
 	sr_clock_init(&t->clock);
 	t->spin_max = sr_clock_ticks(&t->clock, (uint64_t)options->spin_us * 1000);
 	t->spin_min = sr_clock_ticks(&t->clock, SR_SPIN_MIN_NS);

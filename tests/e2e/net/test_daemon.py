@@ -56,12 +56,28 @@ def worker(m, other=0):
     return wait("another worker", look)
 
 
+def niceness(pid, thread):
+    """Of the process' thread of that name."""
+    for task in os.listdir(f"/proc/{pid}/task"):
+        with open(f"/proc/{pid}/task/{task}/stat", encoding="ascii") as file:
+            name, rest = file.read().split("(", 1)[1].rsplit(") ", 1)
+        if name == thread:
+            return int(rest.split()[16])
+    raise AssertionError(f"no thread {thread}")
+
+
+def may_go_first():
+    return subprocess.run([sys.executable, "-c", "import os; os.nice(-10)"], capture_output=True,
+                          check=False).returncode == 0
+
+
 def test_ping():
     """two guests of a configuration file ping each other; what network-list tells"""
     need("ping")
     with Machine() as m:
         m.start_daemon()
         start(m, 1, "sleep 1000")
+        equal(niceness(worker(m), "net-0"), -10 if may_go_first() else 0)
         for number, address in (2, "10.9.0.1"), (3, "fd00::1"):
             out = finish(m, start(m, number, f"ping -i 0.01 -c 30 -w 20 {address}"))
             # On a busy machine ping has sent another one before it sees the last answer.

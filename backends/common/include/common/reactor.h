@@ -93,6 +93,7 @@ struct sr_thread_options {
 	int cpu;          /* to pin it to; -1: none */
 	bool always;      /* never sleep while there is a source */
 	unsigned spin_us; /* the longest spin without work before a sleep; 0: none */
+	int nice;         /* as of setpriority(2); where it is not allowed, nothing happens */
 };
 
 /* Counters that any thread may read. */
