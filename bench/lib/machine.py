@@ -13,7 +13,10 @@ class Machine:
     """`with Machine(build, cpu) as machine:` starts both and leaves nothing behind."""
 
     def __init__(self, build, backend_cpu, mode="adaptive", serve=True):
-        """backend_cpu: where the queue thread runs, None: anywhere. serve: with a splitringd."""
+        """
+        backend_cpu: where the queue thread and the one that moves packets run, None: anywhere. serve: with a
+        splitringd.
+        """
         self.build = os.path.abspath(build)
         self.name = f"bench-{os.getpid()}"
         self.backend_cpu = backend_cpu
@@ -48,7 +51,7 @@ class Machine:
         return self
 
     def start_daemon(self):
-        pin = [] if self.backend_cpu is None else ["--cpus", str(self.backend_cpu)]
+        pin = [] if self.backend_cpu is None else ["--cpus", str(self.backend_cpu), "--net-cpus", str(self.backend_cpu)]
         self.daemon = subprocess.Popen(
             [f"{self.build}/tools/splitringd", "--hypervisor", self.address(),
              "--threads", "1", "--mode", self.mode, *pin,

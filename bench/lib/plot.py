@@ -9,6 +9,12 @@ def bars(path, title, figures, unit="IOPS", digits=0):
     others = "\n".join(line for line in lines if "splitring" not in line)
     tics = ", ".join(f'"{label}" {len(figures) - i}' for i, (label, _) in enumerate(figures))
     top = max(value for _, value in figures) * 1.15
+    drawn = [(name, color, title) for name, lines, color, title in
+             (("$ours", ours, "#c5702a", "splitring"), ("$others", others, "#5b7db1", "peers")) if lines]
+    boxes = [f'{name} using ($2/2):1:($2/2):(0.36) with boxxyerrorbars lc rgb "{color}" title "{title}"'
+             for name, color, title in drawn]
+    numbers = [f'{name} using ($2+{top}*0.01):1:(sprintf("%.{digits}f", $2)) with labels left notitle'
+               for name, *_ in drawn]
     script = f"""
 set terminal svg size 860,{120 + 30 * len(figures)} font "DejaVu Sans,12" background "white"
 set output "{path}"
@@ -28,9 +34,6 @@ EOD
 $others << EOD
 {others}
 EOD
-plot $ours using ($2/2):1:($2/2):(0.36) with boxxyerrorbars lc rgb "#c5702a" title "splitring", \\
-     $others using ($2/2):1:($2/2):(0.36) with boxxyerrorbars lc rgb "#5b7db1" title "peers", \\
-     $ours using ($2+{top}*0.01):1:(sprintf("%.{digits}f", $2)) with labels left notitle, \\
-     $others using ($2+{top}*0.01):1:(sprintf("%.{digits}f", $2)) with labels left notitle
+plot {", ".join(boxes + numbers)}
 """
     subprocess.run(["gnuplot"], input=script, text=True, check=True)
