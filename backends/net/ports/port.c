@@ -29,6 +29,13 @@
 /* Ethernet header and two VLAN tags on top of the MTU. */
 #define FRAME_EXTRA 22u
 
+/*
+ * Segments that are smaller are cut here: NICs have a least size of their own, and one guest's
+ * packet would keep them busy with tens of thousands of segments. Here there are as many as
+ * SR_OFFLOAD_MAX_SEGMENTS.
+ */
+#define SEGMENT_MIN 64u
+
 struct port_queue {
 	struct sr_port *port;
 	unsigned index;
@@ -286,10 +293,25 @@ bool sr_port_arm(struct sr_port *port, unsigned queue)
 /* --- send ---------------------------------------------------------------------------------------
  */
 
+static bool must_cut(const struct sr_port *port, const struct rte_mbuf *m)
+{
+	return m->ol_flags & RTE_MBUF_F_TX_TCP_SEG &&
+	       (port->lacks & RTE_MBUF_F_TX_TCP_SEG || m->tso_segsz < SEGMENT_MIN);
+}
+
+/* Does what the device makes of it fit into its frames? The size of segments is the guest's word.
+ */
+static bool fits(const struct sr_port *port, const struct rte_mbuf *m)
+{
+	if (likely(!(m->ol_flags & RTE_MBUF_F_TX_TCP_SEG)))
+		return m->pkt_len <= port->frame_max;
+	return m->l2_len + m->l3_len + m->l4_len + m->tso_segsz <= port->frame_max;
+}
+
 /* Can the device have it as it is? */
 static bool plain(const struct sr_port *port, const struct rte_mbuf *m)
 {
-	if (unlikely(m->ol_flags & port->lacks))
+	if (unlikely(m->ol_flags & port->lacks || must_cut(port, m)))
 		return false;
 	if (unlikely(m->nb_segs > 1 && !(port->info.tx_offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS)))
 		return false;
@@ -297,7 +319,7 @@ static bool plain(const struct sr_port *port, const struct rte_mbuf *m)
 	if (unlikely(m->ol_flags & (RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG) &&
 		     sr_offload_shared(m)))
 		return false;
-	return likely(m->pkt_len <= port->frame_max || m->ol_flags & RTE_MBUF_F_TX_TCP_SEG);
+	return likely(fits(port, m));
 }
 
 /* A copy of one's own, of one piece if the device wants that. NULL: it can't be had. */
@@ -321,7 +343,7 @@ static struct rte_mbuf *finish(struct port_queue *q, struct rte_mbuf *m)
 	const struct sr_port *port = q->port;
 	struct rte_mbuf *own;
 
-	if (m->pkt_len > port->frame_max && !(m->ol_flags & RTE_MBUF_F_TX_TCP_SEG))
+	if (!fits(port, m))
 		goto drop;
 	if (sr_offload_shared(m) ||
 	    (m->nb_segs > 1 && !(port->info.tx_offloads & RTE_ETH_TX_OFFLOAD_MULTI_SEGS))) {
@@ -349,7 +371,7 @@ static void work(struct port_queue *q, struct rte_mbuf *m)
 	unsigned count;
 
 	q->waiting = q->waiting_at = 0;
-	if (!(m->ol_flags & q->port->lacks & RTE_MBUF_F_TX_TCP_SEG)) {
+	if (!must_cut(q->port, m)) {
 		m = finish(q, m);
 		if (m)
 			q->wait[q->waiting++] = m;

@@ -285,17 +285,52 @@ static void test_everything_lacks(void **state)
 	sr_port_close(port);
 }
 
+#define ALL_OFFLOADS                                                                               \
+	(RTE_ETH_TX_OFFLOAD_MULTI_SEGS | RTE_ETH_TX_OFFLOAD_TCP_CKSUM |                            \
+	 RTE_ETH_TX_OFFLOAD_UDP_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_TSO)
+
 static void test_able_device_gets_all(void **state)
 {
-	struct sr_port *port = keep(RTE_ETH_TX_OFFLOAD_MULTI_SEGS | RTE_ETH_TX_OFFLOAD_TCP_CKSUM |
-					RTE_ETH_TX_OFFLOAD_UDP_CKSUM | RTE_ETH_TX_OFFLOAD_TCP_TSO,
-				    256);
+	struct sr_port *port = keep(ALL_OFFLOADS, 256);
 	struct rte_mbuf *m = packet_new(pool, &(struct packet){ .segsz = 1448, .payload = 30000 });
 
 	assert_int_equal(sr_port_send(port, 0, &m, 1), 1);
 	assert_int_equal(keeper.count, 1);
 	assert_ptr_equal(keeper.pkts[0], m);
 	assert_true(m->ol_flags & RTE_MBUF_F_TX_TCP_SEG);
+	sr_port_close(port);
+}
+
+static unsigned send_segments(struct sr_port *port, unsigned size, unsigned payload)
+{
+	struct rte_mbuf *m =
+	    packet_new(pool, &(struct packet){ .blank = true, .segsz = 1, .payload = payload });
+	unsigned before = keeper.count;
+
+	m->tso_segsz = (uint16_t)size;
+	assert_int_equal(sr_port_send(port, 0, &m, 1), 1);
+	return keeper.count - before;
+}
+
+/* The size of segments is a guest's word: a device that cuts never sees one that makes no sense. */
+static void test_sizes_of_segments(void **state)
+{
+	struct sr_port *port = keep(ALL_OFFLOADS, 256);
+	/* Ethernet, IPv4 and TCP, in a frame of 1500 bytes with two tags. */
+	unsigned most = 1500 + 22 - 14 - 20 - 20;
+
+	assert_int_equal(send_segments(port, most + 1, 30000), 0);
+	assert_int_equal(send_segments(port, UINT16_MAX, 1000), 0);
+	assert_int_equal(send_segments(port, 0, 30000), 0);
+	assert_int_equal(send_segments(port, 1, 30000), 0);
+	assert_int_equal(sr_port_counters(port, 0)->dropped, 4);
+	assert_int_equal(send_segments(port, most, 30000), 1);
+	assert_int_equal(send_segments(port, 64, 30000), 1);
+	assert_int_equal(sr_port_counters(port, 0)->segmented, 0);
+	/* Less than a NIC may know, but a peer may have asked for it. */
+	assert_int_equal(send_segments(port, 36, 360), 10);
+	assert_int_equal(sr_port_counters(port, 0)->segmented, 1);
+	assert_int_equal(sr_port_counters(port, 0)->dropped, 4);
 	sr_port_close(port);
 }
 
@@ -470,6 +505,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_timer),
 		cmocka_unit_test_teardown(test_everything_lacks, all_back),
 		cmocka_unit_test_teardown(test_able_device_gets_all, all_back),
+		cmocka_unit_test_teardown(test_sizes_of_segments, all_back),
 		cmocka_unit_test_teardown(test_full_device, all_back),
 		cmocka_unit_test_teardown(test_room_comes_later, all_back),
 		cmocka_unit_test(test_pool_of_pages),
