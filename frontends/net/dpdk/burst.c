@@ -9,6 +9,8 @@
 #include <rte_tcp.h>
 #include <rte_udp.h>
 
+#include <ring/atomic.h>
+
 /* --- receiving ----------------------------------------------------------------------------------
  */
 
@@ -98,18 +100,31 @@ uint16_t sr_xf_receive(void *queue, struct rte_mbuf **pkts, uint16_t n)
 /* --- sending ------------------------------------------------------------------------------------
  */
 
-static void reap(struct sr_xf_tx_queue *tx)
+/* Frees packets that have been answered, `max` at most. How many. */
+static unsigned reap(struct sr_xf_tx_queue *tx, unsigned max)
 {
 	struct sr_netfront_done done[SR_XF_BURST];
 	struct rte_mbuf *sent[SR_XF_BURST];
-	unsigned n;
+	unsigned n, most, total = 0;
 
 	do {
-		n = sr_netfront_reap(tx->q, done, SR_XF_BURST);
-		for (unsigned i = 0; i < n; i++)
+		most = RTE_MIN(max - total, SR_XF_BURST);
+		n = sr_netfront_reap(tx->q, done, most);
+		for (unsigned i = 0; i < n; i++) {
 			sent[i] = done[i].tag;
+			/* The backend has that line; whoever gets the mbuf next, and that is soon,
+			 * begins to write there. */
+			sr_ring_prefetch_write((uint8_t *)sent[i]->buf_addr + RTE_PKTMBUF_HEADROOM);
+		}
 		rte_pktmbuf_free_bulk(sent, n);
-	} while (n == SR_XF_BURST);
+		total += n;
+	} while (n == most && total < max);
+	return total;
+}
+
+int sr_xf_done_cleanup(void *queue, uint32_t count)
+{
+	return (int)reap(queue, count ? count : SR_NETFRONT_RING_SIZE);
 }
 
 static void describe(struct rte_mbuf *m, struct sr_netfront_segment *segments,
@@ -139,7 +154,10 @@ uint16_t sr_xf_transmit(void *queue, struct rte_mbuf **pkts, uint16_t n)
 	unsigned used = 0, count = 0;
 	int taken;
 
-	reap(tx);
+	/* Seldom, and then many: each look at the responses takes the indices' line from the
+	 * backend. */
+	if (!n || sr_netfront_tx_room(tx->q) < tx->free_thresh)
+		reap(tx, SR_NETFRONT_RING_SIZE);
 	while (count < n && count < SR_XF_BURST &&
 	       used + pkts[count]->nb_segs <= RTE_DIM(segments)) {
 		describe(pkts[count], segments + used, &burst[count]);
@@ -149,7 +167,12 @@ uint16_t sr_xf_transmit(void *queue, struct rte_mbuf **pkts, uint16_t n)
 	if (taken < 0 || (!count && n)) {
 		/* This one never can be sent: the application is rid of it, the others follow. */
 		rte_pktmbuf_free(pkts[0]);
+		tx->sent.refused++;
 		taken = 1;
+	} else {
+		tx->sent.packets += (unsigned)taken;
+		for (int i = 0; i < taken; i++)
+			tx->sent.bytes += pkts[i]->pkt_len;
 	}
 	sr_netfront_kick(tx->q);
 	return (uint16_t)taken;
@@ -203,7 +226,7 @@ void sr_xf_drain(struct sr_xf *xf)
 		unsigned n;
 
 		if (xf->tx[i].q)
-			reap(&xf->tx[i]);
+			reap(&xf->tx[i], SR_NETFRONT_RING_SIZE);
 		while (xf->rx[i].q &&
 		       (n = sr_netfront_take_back(xf->rx[i].q, buffers, SR_XF_BURST)))
 			for (unsigned k = 0; k < n; k++)

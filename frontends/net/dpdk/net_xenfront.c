@@ -48,6 +48,7 @@ static int xf_info(struct rte_eth_dev *dev, struct rte_eth_dev_info *info)
 	info->default_rxportconf.ring_size = info->default_txportconf.ring_size =
 	    SR_NETFRONT_RING_SIZE;
 	info->default_rxportconf.burst_size = info->default_txportconf.burst_size = 32;
+	info->default_txconf.tx_free_thresh = SR_XF_FREE_THRESH;
 	info->rx_offload_capa = RTE_ETH_RX_OFFLOAD_SCATTER;
 	if (front->rx.csum4)
 		info->rx_offload_capa |=
@@ -131,7 +132,7 @@ static int xf_tx_setup(struct rte_eth_dev *dev, uint16_t index, uint16_t descrip
 
 	(void)descriptors;
 	(void)socket;
-	(void)conf;
+	xf->tx[index].free_thresh = conf->tx_free_thresh ? conf->tx_free_thresh : SR_XF_FREE_THRESH;
 	xf->tx[index].q = sr_netfront_queue(xf->front, index);
 	dev->data->tx_queues[index] = &xf->tx[index];
 	return 0;
@@ -217,21 +218,24 @@ static int xf_stats(struct rte_eth_dev *dev, struct rte_eth_stats *sum)
 	struct sr_xf *xf = dev->data->dev_private;
 
 	for (unsigned i = 0; i < sr_netfront_info(xf->front)->queues; i++) {
+		const struct sr_xf_tx_queue *tx = &xf->tx[i];
+		uint64_t packets = tx->sent.packets - tx->base.packets;
+		uint64_t bytes = tx->sent.bytes - tx->base.bytes;
 		struct sr_netfront_stats s;
 
 		since_reset(xf, i, &s);
 		sum->ipackets += s.rx_packets;
 		sum->ibytes += s.rx_bytes;
 		sum->ierrors += s.rx_errors;
-		sum->opackets += s.tx_packets;
-		sum->obytes += s.tx_bytes;
-		sum->oerrors += s.tx_errors;
+		sum->opackets += packets;
+		sum->obytes += bytes;
+		sum->oerrors += s.tx_errors + tx->sent.refused - tx->base.refused;
 		sum->rx_nombuf += xf->rx[i].no_mbuf;
 		if (i < RTE_ETHDEV_QUEUE_STAT_CNTRS) {
 			sum->q_ipackets[i] = s.rx_packets;
 			sum->q_ibytes[i] = s.rx_bytes;
-			sum->q_opackets[i] = s.tx_packets;
-			sum->q_obytes[i] = s.tx_bytes;
+			sum->q_opackets[i] = packets;
+			sum->q_obytes[i] = bytes;
 		}
 	}
 	return 0;
@@ -243,6 +247,7 @@ static int xf_stats_reset(struct rte_eth_dev *dev)
 
 	for (unsigned i = 0; i < sr_netfront_info(xf->front)->queues; i++) {
 		sr_netfront_stats(sr_netfront_queue(xf->front, i), &xf->base[i]);
+		xf->tx[i].base = xf->tx[i].sent;
 		xf->rx[i].no_mbuf = 0;
 	}
 	return 0;
@@ -290,6 +295,7 @@ static const struct eth_dev_ops operations = {
 	.dev_infos_get = xf_info,
 	.rx_queue_setup = xf_rx_setup,
 	.tx_queue_setup = xf_tx_setup,
+	.tx_done_cleanup = sr_xf_done_cleanup,
 	.link_update = xf_link,
 	.mtu_set = xf_set_mtu,
 	.promiscuous_enable = xf_promiscuous,

@@ -19,7 +19,8 @@
 #include <rte_ethdev.h>
 #include <rte_mbuf.h>
 
-#define SR_XF_BURST 64u /* packets that one call handles at most */
+#define SR_XF_BURST       64u /* packets that one call handles at most */
+#define SR_XF_FREE_THRESH (SR_NETFRONT_RING_SIZE / 2)
 
 struct sr_xf_pool;
 
@@ -30,8 +31,16 @@ struct sr_xf_rx_queue {
 	uint64_t no_mbuf; /* times that the pool was empty */
 };
 
+/* Of a tx queue. netfront counts what has been answered, which may be looked at much later. */
+struct sr_xf_sent {
+	uint64_t packets, bytes; /* that are in the ring, or were */
+	uint64_t refused;        /* packets that no ring takes */
+};
+
 struct sr_xf_tx_queue {
 	struct sr_netfront_queue *q;
+	uint16_t free_thresh;         /* with fewer free slots, answered packets are freed */
+	struct sr_xf_sent sent, base; /* base: at the last reset */
 };
 
 /* The device's private data. */
@@ -71,6 +80,8 @@ void sr_xf_free_pools(struct sr_xf *xf);
 
 uint16_t sr_xf_receive(void *queue, struct rte_mbuf **pkts, uint16_t n);
 uint16_t sr_xf_transmit(void *queue, struct rte_mbuf **pkts, uint16_t n);
+/* Frees up to `count` packets that have been answered, 0: all of them. How many. */
+int sr_xf_done_cleanup(void *queue, uint32_t count);
 /* Puts the pseudo-header's sum where a blank checksum is asked for, as netif wants it. */
 uint16_t sr_xf_prepare(void *queue, struct rte_mbuf **pkts, uint16_t n);
 /* Gives back what is posted and out, once the front is disconnected. */

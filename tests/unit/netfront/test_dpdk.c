@@ -96,9 +96,6 @@ static void test_sends_from_where_it_lies(void **state)
 		testback_publish(&w.back, length % 2);
 		bytes += length;
 	}
-	/* What is done with is found by the next burst. */
-	rte_eth_tx_burst(port, 0, NULL, 0);
-	rte_eth_tx_burst(port, 1, NULL, 0);
 	assert_int_equal(rte_eth_stats_get(port, &stats), 0);
 	assert_int_equal(stats.opackets, 41);
 	assert_int_equal(stats.obytes, bytes);
@@ -136,14 +133,51 @@ static void test_sends_chains_and_strangers(void **state)
 	rte_mempool_free(other);
 }
 
-/* One that no ring takes is freed, and those behind it go out. */
+static void send_and_answer(unsigned count)
+{
+	for (unsigned i = 0; i < count; i++) {
+		struct rte_mbuf *m = packet(60, i);
+
+		assert_int_equal(rte_eth_tx_burst(port, 0, &m, 1), 1);
+		assert_true(testback_take(&w.back, 0, &w.packet));
+		testback_answer(&w.back, 0, &w.packet, NETIF_RSP_OKAY);
+		testback_publish(&w.back, 0);
+	}
+}
+
+/* Packets that are done with are freed when slots grow few, or when the application asks. */
+static void test_frees_by_the_threshold(void **state)
+{
+	unsigned free_at_first = rte_mempool_avail_count(pool), thresh;
+	struct rte_eth_dev_info info;
+
+	(void)state;
+	assert_int_equal(rte_eth_dev_info_get(port, &info), 0);
+	thresh = info.default_txconf.tx_free_thresh;
+	send_and_answer(256 - thresh + 1);
+	assert_int_equal(rte_mempool_avail_count(pool), free_at_first - (256 - thresh + 1));
+	send_and_answer(1);
+	assert_int_equal(rte_mempool_avail_count(pool), free_at_first - 1);
+	send_and_answer(9);
+	assert_int_equal(rte_eth_tx_done_cleanup(port, 0, 3), 3);
+	assert_int_equal(rte_mempool_avail_count(pool), free_at_first - 7);
+	assert_int_equal(rte_eth_tx_done_cleanup(port, 0, 0), 7);
+	assert_int_equal(rte_eth_tx_done_cleanup(port, 0, 0), 0);
+	assert_int_equal(rte_mempool_avail_count(pool), free_at_first);
+}
+
+/* One that no ring takes is freed and counted, and those behind it go out. */
 static void test_what_cant_be_sent_is_dropped(void **state)
 {
 	struct rte_mbuf *burst[2] = { packet(13, 1), packet(60, 2) };
+	struct rte_eth_stats stats;
 
 	(void)state;
 	assert_int_equal(rte_eth_tx_burst(port, 0, burst, 2), 1);
 	assert_int_equal(rte_eth_tx_burst(port, 0, burst + 1, 1), 1);
+	assert_int_equal(rte_eth_stats_get(port, &stats), 0);
+	assert_int_equal(stats.opackets, 1);
+	assert_int_equal(stats.oerrors, 1);
 	assert_true(testback_take(&w.back, 0, &w.packet));
 	world_expect(w.packet.data, 60, 2);
 	testback_answer(&w.back, 0, &w.packet, NETIF_RSP_OKAY);
@@ -296,6 +330,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_sends_from_where_it_lies, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sends_chains_and_strangers, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_frees_by_the_threshold, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_cant_be_sent_is_dropped, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_receives_into_the_pool, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_offloads_received, setup, teardown),
