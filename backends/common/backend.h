@@ -115,7 +115,10 @@ void sr_device_remove_directory(struct sr_device *dev);
 int sr_backend_watch_types(struct sr_backend *b);
 /* Makes every device of a backend directory, and has all looked at; again later, if it can't. */
 void sr_backend_scan(struct sr_backend *b, const struct sr_backend_type *type);
-/* Takes what the store has to tell: devices are made, or marked dirty. */
+/*
+ * Takes what the store has to tell: devices are made, or marked dirty. So much a turn, since a guest
+ * can write without end; of the rest the store's descriptor still says that it is there.
+ */
 void sr_backend_take_events(struct sr_backend *b);
 
 /* --- watch.c ------------------------------------------------------------------------------------

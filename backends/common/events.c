@@ -7,6 +7,9 @@
 
 #include "backend.h"
 
+/* Events of one turn: then whoever waits for the control thread has it. */
+#define EVENTS 256u
+
 /* --- backend directories ------------------------------------------------------------------------
  */
 
@@ -192,23 +195,26 @@ static void on_front_event(struct sr_backend *b, char *path)
 							    !strcmp(dev->front_watch, w->path));
 }
 
+static void on_event(struct sr_backend *b, char *path, const char *token)
+{
+	if (!strcmp(token, SR_FRONT_TOKEN))
+		on_front_event(b, path);
+	for (unsigned i = 0; i < b->type_count; i++) {
+		const struct sr_backend_type *type = &b->types[i];
+		size_t len = strlen(type->dir);
+
+		/* It also fires for what lies above: then path is the shorter one. */
+		if (!strcmp(token, type->name))
+			on_back_event(b, type, strlen(path) > len ? path + len : "");
+	}
+}
+
 void sr_backend_take_events(struct sr_backend *b)
 {
 	char **event;
 
-	while ((event = xs_check_watch(b->xs))) {
-		char *path = event[XS_WATCH_PATH];
-
-		if (!strcmp(event[XS_WATCH_TOKEN], SR_FRONT_TOKEN))
-			on_front_event(b, path);
-		for (unsigned i = 0; i < b->type_count; i++) {
-			const struct sr_backend_type *type = &b->types[i];
-			size_t len = strlen(type->dir);
-
-			/* It also fires for what lies above: then path is the shorter one. */
-			if (!strcmp(event[XS_WATCH_TOKEN], type->name))
-				on_back_event(b, type, strlen(path) > len ? path + len : "");
-		}
+	for (unsigned i = 0; i < EVENTS && (event = xs_check_watch(b->xs)); i++) {
+		on_event(b, event[XS_WATCH_PATH], event[XS_WATCH_TOKEN]);
 		free(event);
 	}
 }
