@@ -255,14 +255,48 @@ static void give_up(struct port_queue *q)
 /* --- receive ------------------------------------------------------------------------------------
  */
 
+/*
+ * A device that loops, as net_ring, gives back the very packets that it was given. While others
+ * have them too they can't be received: who receives a packet writes to it. True: at least one is.
+ */
+static bool any_shared(struct rte_mbuf *const *pkts, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (unlikely(rte_mbuf_refcnt_read(pkts[i]) > 1))
+			return true;
+	return false;
+}
+
+/* How many are left: those of which no copy can be had are dropped. */
+static unsigned copy_shared(struct port_queue *q, struct rte_mbuf **pkts, unsigned n)
+{
+	unsigned kept = 0;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct rte_mbuf *m = pkts[i];
+
+		if (rte_mbuf_refcnt_read(m) > 1) {
+			pkts[kept] = rte_pktmbuf_copy(m, q->port->pool, 0, UINT32_MAX);
+			sr_stat_add(pkts[kept] ? &q->counters.copied : &q->counters.dropped, 1);
+			rte_pktmbuf_free(m);
+			m = pkts[kept];
+		}
+		if (m)
+			pkts[kept++] = m;
+	}
+	return kept;
+}
+
 unsigned sr_port_receive(struct sr_port *port, unsigned queue, struct rte_mbuf **pkts, unsigned n)
 {
+	struct port_queue *q = &port->queues[queue];
+
 	/* Those count as sent: nobody else comes back for them before the next packet. */
-	(void)push(&port->queues[queue]);
+	(void)push(q);
 	n = port->driver->receive(port->device, queue, pkts, n);
 	if (n)
-		port->queues[queue].wait_ns = WAIT_MIN_NS;
-	return n;
+		q->wait_ns = WAIT_MIN_NS;
+	return unlikely(any_shared(pkts, n)) ? copy_shared(q, pkts, n) : n;
 }
 
 int sr_port_fd(const struct sr_port *port, unsigned queue)

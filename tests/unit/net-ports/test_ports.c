@@ -180,6 +180,40 @@ static void test_dpdk_loop(void **state)
 	sr_port_close(port_open("dpdk:net_ring0"));
 }
 
+/* net_ring gives back the very packets that it was given, which others may have too. */
+static void test_dpdk_loop_of_shared(void **state)
+{
+	struct sr_port *port = port_open("dpdk:net_ring0");
+	struct rte_mbuf *shared, *pkts[8], *all[4095];
+	unsigned left;
+
+	shared = packet_new(pool, &(struct packet){ .payload = 1000, .piece = 400 });
+	pkts[0] = shared;
+	pkts[1] = packet_new(pool, &(struct packet){ .payload = 100 });
+	for (struct rte_mbuf *m = shared; m; m = m->next)
+		rte_mbuf_refcnt_update(m, 2);
+	assert_int_equal(sr_port_send(port, 0, pkts, 2), 2);
+	assert_int_equal(sr_port_receive(port, 0, pkts, 8), 2);
+	assert_ptr_not_equal(pkts[0], shared);
+	assert_int_equal(rte_mbuf_refcnt_read(pkts[0]), 1);
+	assert_int_equal(rte_mbuf_refcnt_read(shared), 2);
+	assert_int_equal(pkts[0]->pkt_len, shared->pkt_len);
+	assert_int_equal(sr_port_counters(port, 0)->copied, 1);
+	/* Without memory for it there is none of it, but all others. */
+	rte_pktmbuf_free(pkts[0]);
+	pkts[0] = shared;
+	assert_int_equal(sr_port_send(port, 0, pkts, 2), 2);
+	left = rte_mempool_avail_count(pool);
+	assert_int_equal(rte_pktmbuf_alloc_bulk(pool, all, left), 0);
+	assert_int_equal(sr_port_receive(port, 0, pkts, 8), 1);
+	assert_int_equal(pkts[0]->pkt_len, 14 + 40 + 100);
+	assert_int_equal(sr_port_counters(port, 0)->dropped, 1);
+	assert_int_equal(rte_mbuf_refcnt_read(shared), 1);
+	rte_pktmbuf_free_bulk(all, left);
+	rte_pktmbuf_free_bulk((struct rte_mbuf *[]){ pkts[0], shared }, 2);
+	sr_port_close(port);
+}
+
 /* The kernel's side of a tap device: up, and a socket for its frames. -1: not here. */
 static int tap_socket(const char *name)
 {
@@ -501,6 +535,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test(test_registry),
 		cmocka_unit_test_teardown(test_dpdk_mtu, all_back),
 		cmocka_unit_test_teardown(test_dpdk_loop, all_back),
+		cmocka_unit_test_teardown(test_dpdk_loop_of_shared, all_back),
 		cmocka_unit_test_teardown(test_tap, all_back),
 		cmocka_unit_test(test_timer),
 		cmocka_unit_test_teardown(test_everything_lacks, all_back),

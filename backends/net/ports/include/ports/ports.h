@@ -56,6 +56,7 @@ const char *sr_port_name(const struct sr_port *port); /* "dpdk:net_tap0,iface=ta
 int sr_port_link(struct sr_port *port, struct sr_net_port_link *link);
 int sr_port_stats(struct sr_port *port, struct sr_net_port_stats *stats);
 
+/* Packets that nobody else has: the caller may write to them. */
 unsigned sr_port_receive(struct sr_port *port, unsigned queue, struct rte_mbuf **pkts, unsigned n);
 /*
  * How many were taken, from the first on; the rest stays the caller's and may be tried later. A

@@ -97,7 +97,10 @@ size_t sr_switch_addresses(struct sr_switch *sw, struct sr_switch_address *out, 
  */
 
 struct sr_member_ops {
-	/* Lane of that queue. As sr_netq_receive() and sr_netq_send(). */
+	/*
+	 * Lane of that queue. As sr_netq_receive() and sr_netq_send(): nobody else has what is
+	 * received, since the switch notes in a packet whose it is.
+	 */
 	int (*receive)(void *arg, unsigned queue, struct rte_mbuf **pkts, unsigned n);
 	int (*send)(void *arg, unsigned queue, struct rte_mbuf **pkts, unsigned n);
 	/* True: there is something already, or room. As sr_netq_arm_receive(), _arm_send(). */
