@@ -15,7 +15,10 @@
 
 #include <common/plugin.h>
 #include <ports/eal.h>
+#include <rte_bus.h>
 #include <rte_dev.h>
+#include <rte_devargs.h>
+#include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_ethdev.h>
 #include <rte_log.h>
@@ -36,6 +39,7 @@ struct dpdk_port {
 	struct rte_device *device;
 	struct rte_eth_dev_owner owner;
 	bool prepare; /* the device is asked to complete packets */
+	bool ip_sums; /* IPv4's headers among them */
 	bool interrupts;
 	struct queue queues[SR_NET_PORT_MAX_QUEUES];
 };
@@ -184,7 +188,55 @@ static void dpdk_close(void *arg)
 	free(port);
 }
 
-/* Plugs the device in and takes its port. */
+static bool has_ports(const char *device)
+{
+	struct rte_eth_dev_info info;
+
+	for (uint16_t id = rte_eth_find_next(0); id < RTE_MAX_ETHPORTS;
+	     id = rte_eth_find_next((uint16_t)(id + 1)))
+		if (rte_eth_dev_info_get(id, &info) == 0 &&
+		    strcmp(rte_dev_name(info.device), device) == 0)
+			return true;
+	return false;
+}
+
+/* Takes out a device that was probed in vain. False: it has ports, which are somebody else's. */
+static bool unplug(const char *devargs)
+{
+	struct rte_devargs words = { 0 };
+	bool alone = rte_devargs_parse(&words, devargs) == 0 && !has_ports(words.name);
+
+	if (alone)
+		rte_eal_hotplug_remove(rte_bus_name(words.bus), words.name);
+	free(words.data);
+	return alone;
+}
+
+/* Has the probed device for us: a port of it, and what that says of itself. */
+static int claim(struct dpdk_port *port, const struct sr_net_port_open *args,
+		 struct rte_eth_dev_info *dev)
+{
+	int rc = take(port, args->args);
+
+	if (rc && unplug(args->args))
+		return sr_plugin_error(args->error, args->error_size, -ENODEV,
+				       "it is no network device");
+	if (rc)
+		return sr_plugin_error(args->error, args->error_size, rc,
+				       "every port of this device is in use already");
+	rc = rte_eth_dev_info_get(port->id, dev);
+	if (rc) {
+		rte_eth_dev_owner_unset(port->id, port->owner.id);
+		rte_eth_dev_close(port->id);
+		unplug(args->args);
+		return sr_plugin_error(args->error, args->error_size, rc, "it says nothing: %s",
+				       strerror(-rc));
+	}
+	port->device = dev->device;
+	return 0;
+}
+
+/* Plugs the device in and takes its port. On failure it is as it was before. */
 static int plug(struct dpdk_port *port, const struct sr_net_port_open *args,
 		struct rte_eth_dev_info *dev)
 {
@@ -203,16 +255,7 @@ static int plug(struct dpdk_port *port, const struct sr_net_port_open *args,
 				       "DPDK has no such device, or can't have it: %s "
 				       "(its own lines say more)",
 				       strerror(-rc));
-	rc = take(port, args->args);
-	if (rc)
-		return sr_plugin_error(args->error, args->error_size, rc,
-				       "every port of this device is in use already");
-	rc = rte_eth_dev_info_get(port->id, dev);
-	if (rc)
-		return sr_plugin_error(args->error, args->error_size, rc, "it says nothing: %s",
-				       strerror(-rc));
-	port->device = dev->device;
-	return 0;
+	return claim(port, args, dev);
 }
 
 static int dpdk_open(const struct sr_net_port_open *args, void **out, struct sr_net_port_info *info)
@@ -241,6 +284,7 @@ static int dpdk_open(const struct sr_net_port_open *args, void **out, struct sr_
 	/* Some drivers have no such thing, and hand over all there is. */
 	rte_eth_promiscuous_enable(port->id);
 	port->prepare = info->tx_offloads & ~RTE_ETH_TX_OFFLOAD_MULTI_SEGS;
+	port->ip_sums = info->tx_offloads & RTE_ETH_TX_OFFLOAD_IPV4_CKSUM;
 	find_fds(port, info->queues);
 	*out = port;
 	return 0;
@@ -260,11 +304,26 @@ static unsigned dpdk_receive(void *arg, unsigned queue, struct rte_mbuf **pkts, 
 	return rte_eth_rx_burst(port->id, (uint16_t)queue, pkts, (uint16_t)n);
 }
 
+/*
+ * Each segment has an IPv4 header of its own, and DPDK wants to be asked for its sum. Such a packet
+ * is nobody else's: the layer above has seen to that.
+ */
+static void ask_for_ip_sums(struct rte_mbuf **pkts, unsigned n)
+{
+	const uint64_t both = RTE_MBUF_F_TX_TCP_SEG | RTE_MBUF_F_TX_IPV4;
+
+	for (unsigned i = 0; i < n; i++)
+		if ((pkts[i]->ol_flags & both) == both)
+			pkts[i]->ol_flags |= RTE_MBUF_F_TX_IP_CKSUM;
+}
+
 static unsigned dpdk_send(void *arg, unsigned queue, struct rte_mbuf **pkts, unsigned n)
 {
 	struct dpdk_port *port = arg;
 	uint16_t ready = (uint16_t)n, sent;
 
+	if (port->ip_sums)
+		ask_for_ip_sums(pkts, n);
 	if (port->prepare)
 		ready = rte_eth_tx_prepare(port->id, (uint16_t)queue, pkts, (uint16_t)n);
 	sent = rte_eth_tx_burst(port->id, (uint16_t)queue, pkts, ready);
