@@ -339,7 +339,7 @@ static bool fits(const struct sr_port *port, const struct rte_mbuf *m)
 {
 	if (likely(!(m->ol_flags & RTE_MBUF_F_TX_TCP_SEG)))
 		return m->pkt_len <= port->frame_max;
-	return m->l2_len + m->l3_len + m->l4_len + m->tso_segsz <= port->frame_max;
+	return (uint32_t)(m->l2_len + m->l3_len + m->l4_len) + m->tso_segsz <= port->frame_max;
 }
 
 /* Can the device have it as it is? */
