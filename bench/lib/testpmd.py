@@ -5,6 +5,7 @@ Only arrivals count: the rate is what the receiver's port has counted between tw
 clock. What the sender's port took is kept beside it: a receiver that counted more than that is an error,
 one that counted less has lost packets on the way.
 """
+import fcntl
 import os
 import re
 import subprocess
@@ -194,12 +195,18 @@ HUGEPAGES = "/proc/sys/vm/nr_hugepages"
 
 
 class Hugepages:
-    """Free pages of 2 MiB for two testpmds, which share their memory by them; given back at the end."""
+    """
+    Free pages of 2 MiB for two testpmds, which share their memory by them; given back at the end. Who wants them
+    for another run at the same time waits: each would take the other's pages, and its processors.
+    """
 
     def __init__(self, megabytes=320):
-        self.wanted, self.added = megabytes // 2, 0
+        self.wanted, self.added, self.lock = megabytes // 2, 0, None
 
     def __enter__(self):
+        # The file that says how many there are: a lock on it needs no other one, and ends with us.
+        self.lock = open(HUGEPAGES, encoding="ascii")
+        fcntl.flock(self.lock, fcntl.LOCK_EX)
         free = self.count("HugePages_Free")
         if free < self.wanted:
             self.added = self.wanted - free
@@ -211,6 +218,7 @@ class Hugepages:
 
     def __exit__(self, *_):
         self.add(-self.added)
+        self.lock.close()
 
     def add(self, pages):
         """Others may hold pages and change their number meanwhile."""

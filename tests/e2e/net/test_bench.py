@@ -26,6 +26,8 @@ def bench(*options, needs=()):
                                "--rounds", "1", "--runtime", "1", *options],
                               capture_output=True, text=True, timeout=150, check=False)
         equal((done.returncode, done.stderr), (0, ""))
+        with open(f"{out}/net.md", encoding="utf-8") as file:
+            assert "| --- |" in file.read()
         with open(f"{out}/net.json", encoding="utf-8") as file:
             return json.load(file), done.stdout, [name for name in os.listdir(out) if name.endswith(".svg")]
 
