@@ -3,6 +3,7 @@
 #include <net/netback.h>
 
 #include <errno.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,7 +23,7 @@
  * kernel's own interface runs in softirqs, before any program. Not as far as it goes: under a flood
  * a tenth of the processor is left for others.
  */
-#define SR_NET_NICE -10
+#define SR_NET_NICE        (-10)
 #define SR_DEFAULT_PACKETS 16384u
 /* Of uplinks: what a guest may have at most. */
 #define SR_UPLINK_MTU 1500u
@@ -196,6 +197,17 @@ void sr_netback_end(void *netback)
 	stop_lanes(nb);
 }
 
+/*
+ * Who spins on the only processor keeps from running whoever in this domain could bring the work,
+ * the more so as he goes before them.
+ */
+static bool only_processor(void)
+{
+	cpu_set_t allowed;
+
+	return !sched_getaffinity(0, sizeof(allowed), &allowed) && CPU_COUNT(&allowed) == 1;
+}
+
 static unsigned limit(unsigned wanted, unsigned fallback, unsigned max)
 {
 	wanted = wanted ? wanted : fallback;
@@ -216,6 +228,8 @@ int sr_netback_new(struct sr_hypervisor *hv, struct sr_backend *backend,
 	nb->opt = *options;
 	o = &nb->opt;
 	o->threads = limit(o->threads, 1, SR_NETBACK_MAX_THREADS);
+	if (o->mode == SR_POLL_ADAPTIVE && !o->spin_us && only_processor())
+		o->mode = SR_POLL_INTERRUPT;
 	o->spin_us = o->spin_us ? o->spin_us : SR_DEFAULT_SPIN_US;
 	o->max_queues = limit(o->max_queues, o->threads, SR_NET_MAX_QUEUES);
 	if (!o->uplink_mtu)

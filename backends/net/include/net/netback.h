@@ -48,7 +48,8 @@ struct sr_netback_options {
 	enum sr_poll_mode mode;
 	unsigned threads;     /* that move packets; 0: 1 */
 	const unsigned *cpus; /* one a thread, to pin it to; NULL: not pinned */
-	unsigned spin_us;     /* the longest that adaptive spins without work; 0: 50 */
+	unsigned spin_us;     /* the longest that adaptive spins without work; 0: 50, or none on one
+				 processor */
 	unsigned max_queues;  /* offered to a guest; 0: as many as threads, at most 16 */
 	uint16_t uplink_mtu;  /* bytes, asked of each uplink; 0: 1500 */
 	unsigned packets;     /* how many may be on their way at once; 0: 16384 */
