@@ -206,7 +206,11 @@ class Hugepages:
     def __enter__(self):
         # The file that says how many there are: a lock on it needs no other one, and ends with us.
         self.lock = open(HUGEPAGES, encoding="ascii")
-        fcntl.flock(self.lock, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            print("waiting for another run to end", flush=True)
+            fcntl.flock(self.lock, fcntl.LOCK_EX)
         free = self.count("HugePages_Free")
         if free < self.wanted:
             self.added = self.wanted - free
