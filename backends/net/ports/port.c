@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/timerfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -16,14 +17,14 @@
 #include <rte_mbuf.h>
 
 /*
- * How often a device that can't wake us is looked at when it is quiet: at once after traffic, then
- * half as often each time, down to 500 times a second.
+ * How often a device that can't wake us is looked at when it is quiet, and one that is full, of
+ * which none says when it has room: at once after traffic, then half as often each time, down to
+ * 500 times a second.
  */
 #define WAIT_MIN_NS 50000u
 #define WAIT_MAX_NS 2000000u
 
-/* A device that takes nothing for so long won't get what waits: whoever polls it isn't to spin on.
- */
+/* A device that takes nothing for so long won't get what waits. */
 #define STUCK_MS 1000u
 
 /* Ethernet header and two VLAN tags on top of the MTU. */
@@ -39,9 +40,12 @@
 struct port_queue {
 	struct sr_port *port;
 	unsigned index;
-	int fd;
-	bool timer; /* fd is a timer of ours */
-	uint32_t wait_ns;
+	int fd;       /* what the thread sleeps on: the timer, or that and the device's */
+	int timer;    /* for what the device doesn't tell */
+	bool quiet;   /* it tells nothing at all */
+	bool timed;   /* the timer is set */
+	bool blocked; /* packets wait for it: sr_port_await_room() */
+	uint32_t wait_ns, room_ns;
 	/* What one packet has become, and is not with the device yet. */
 	unsigned waiting, waiting_at;
 	uint64_t stuck_since; /* ms; 0: not */
@@ -79,19 +83,45 @@ const struct sr_port_counters *sr_port_counters(const struct sr_port *port, unsi
 /* --- open and close -----------------------------------------------------------------------------
  */
 
+static int epoll_add(int epoll, int fd)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+
+	return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
+}
+
 static int queue_init(struct sr_port *port, unsigned index)
 {
 	struct port_queue *q = &port->queues[index];
+	int fd = port->driver->fd ? port->driver->fd(port->device, index) : -1;
+	int rc;
 
 	q->port = port;
 	q->index = index;
-	q->wait_ns = WAIT_MIN_NS;
-	q->fd = port->driver->fd ? port->driver->fd(port->device, index) : -1;
-	if (q->fd >= 0)
+	q->wait_ns = q->room_ns = WAIT_MIN_NS;
+	q->quiet = fd < 0;
+	q->fd = -1;
+	q->timer = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
+	if (q->timer < 0)
+		return -errno;
+	if (q->quiet) {
+		q->fd = q->timer;
 		return 0;
-	q->timer = true;
-	q->fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
-	return q->fd < 0 ? -errno : 0;
+	}
+	q->fd = epoll_create1(EPOLL_CLOEXEC);
+	if (q->fd < 0)
+		return -errno;
+	rc = epoll_add(q->fd, q->timer);
+	return rc ? rc : epoll_add(q->fd, fd);
+}
+
+static void queue_close(struct port_queue *q)
+{
+	rte_pktmbuf_free_bulk(q->wait + q->waiting_at, q->waiting - q->waiting_at);
+	if (q->fd >= 0 && q->fd != q->timer)
+		close(q->fd);
+	if (q->timer >= 0)
+		close(q->timer);
 }
 
 static int check_info(struct sr_port *port, const struct sr_port_config *config, char *error,
@@ -172,7 +202,8 @@ int sr_port_open(const struct sr_port_registry *registry, const char *uplink,
 		port->ready = i + 1;
 		rc = queue_init(port, i);
 		if (rc) {
-			sr_plugin_error(error, size, rc, "%s: no timer: %s", uplink, strerror(-rc));
+			sr_plugin_error(error, size, rc, "%s: nothing to wait for it with: %s",
+					uplink, strerror(-rc));
 			goto fail;
 		}
 	}
@@ -187,13 +218,8 @@ void sr_port_close(struct sr_port *port)
 {
 	if (!port)
 		return;
-	for (unsigned i = 0; i < port->ready; i++) {
-		struct port_queue *q = &port->queues[i];
-
-		rte_pktmbuf_free_bulk(q->wait + q->waiting_at, q->waiting - q->waiting_at);
-		if (q->timer && q->fd >= 0)
-			close(q->fd);
-	}
+	for (unsigned i = 0; i < port->ready; i++)
+		queue_close(&port->queues[i]);
 	if (port->device)
 		port->driver->close(port->device);
 	free(port->queues);
@@ -216,6 +242,18 @@ int sr_port_stats(struct sr_port *port, struct sr_net_port_stats *stats)
 /* --- what waits for the device ------------------------------------------------------------------
  */
 
+/* To the device. Returns how many it took. */
+static unsigned give(struct port_queue *q, struct rte_mbuf **pkts, unsigned n)
+{
+	unsigned sent = q->port->driver->send(q->port->device, q->index, pkts, n);
+
+	if (sent) {
+		q->stuck_since = 0;
+		q->room_ns = WAIT_MIN_NS;
+	}
+	return sent;
+}
+
 /* True: nothing waits any more. */
 static bool push(struct port_queue *q)
 {
@@ -223,10 +261,8 @@ static bool push(struct port_queue *q)
 
 	if (likely(!left))
 		return true;
-	sent = q->port->driver->send(q->port->device, q->index, q->wait + q->waiting_at, left);
+	sent = give(q, q->wait + q->waiting_at, left);
 	q->waiting_at += sent;
-	if (sent)
-		q->stuck_since = 0;
 	return sent == left;
 }
 
@@ -304,24 +340,51 @@ int sr_port_fd(const struct sr_port *port, unsigned queue)
 	return port->queues[queue].fd;
 }
 
+void sr_port_await_room(struct sr_port *port, unsigned queue)
+{
+	port->queues[queue].blocked = true;
+}
+
+/* How long to wait; longer the next time. */
+static uint32_t wait_longer(uint32_t *ns)
+{
+	uint32_t now = *ns;
+
+	*ns = RTE_MIN(now * 2, WAIT_MAX_NS);
+	return now;
+}
+
+/* 0: not at all. False: it can't be set. */
+static bool set_timer(struct port_queue *q, uint32_t ns)
+{
+	const struct itimerspec when = { .it_value.tv_nsec = ns };
+
+	if (!ns && !q->timed)
+		return true;
+	q->timed = ns;
+	/* Setting it takes back what it has to say, too. */
+	return timerfd_settime(q->timer, 0, &when, NULL) == 0;
+}
+
 bool sr_port_arm(struct sr_port *port, unsigned queue)
 {
 	struct port_queue *q = &port->queues[queue];
-	struct itimerspec when = { .it_value.tv_nsec = q->wait_ns };
+	uint32_t ns = q->quiet ? wait_longer(&q->wait_ns) : 0, room;
 
-	/* No device says when it has room again. */
 	if (unlikely(!push(q))) {
-		if (!is_stuck(q))
-			return true;
-		give_up(q);
+		if (is_stuck(q))
+			give_up(q);
+		else
+			q->blocked = true;
 	}
-	if (!q->timer)
-		return port->driver->arm && port->driver->arm(port->device, queue);
-	/* Setting it takes back what it has to say, too. */
-	if (timerfd_settime(q->fd, 0, &when, NULL))
+	if (unlikely(q->blocked)) {
+		q->blocked = false;
+		room = wait_longer(&q->room_ns);
+		ns = ns ? RTE_MIN(ns, room) : room;
+	}
+	if (!set_timer(q, ns))
 		return true;
-	q->wait_ns = RTE_MIN(q->wait_ns * 2, WAIT_MAX_NS);
-	return false;
+	return !q->quiet && port->driver->arm && port->driver->arm(port->device, queue);
 }
 
 /* --- send ---------------------------------------------------------------------------------------
@@ -436,7 +499,7 @@ unsigned sr_port_send(struct sr_port *port, unsigned queue, struct rte_mbuf **pk
 		while (done + run < n && plain(port, pkts[done + run]))
 			run++;
 		if (run) {
-			sent = port->driver->send(port->device, queue, pkts + done, run);
+			sent = give(q, pkts + done, run);
 			done += sent;
 			if (sent < run)
 				break;

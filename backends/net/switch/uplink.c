@@ -24,10 +24,12 @@ static bool uplink_arm_receive(void *arg, unsigned queue)
 	return sr_port_arm(arg, queue);
 }
 
-/* No device says when it has room again: it has, soon. */
+/* No device says when it has room again: it has, soon. Mostly; nobody spins for one that has not.
+ */
 static bool uplink_arm_send(void *arg, unsigned queue)
 {
-	return true;
+	sr_port_await_room(arg, queue);
+	return false;
 }
 
 static const struct sr_member_ops uplink_ops = {

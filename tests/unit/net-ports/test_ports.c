@@ -16,6 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -41,8 +42,9 @@ static struct {
 	uint64_t offloads;
 	unsigned room, count;
 	unsigned queues; /* what it says it has */
+	int fd;          /* or -1 */
 	struct rte_mbuf *pkts[256];
-} keeper;
+} keeper = { .fd = -1 };
 
 static int keeper_open(const struct sr_net_port_open *args, void **port,
 		       struct sr_net_port_info *info)
@@ -73,6 +75,11 @@ static unsigned keeper_send(void *port, unsigned queue, struct rte_mbuf **pkts, 
 	return n;
 }
 
+static int keeper_fd(void *port, unsigned queue)
+{
+	return keeper.fd;
+}
+
 static const struct sr_net_port_driver keeper_driver = {
 	.abi = SR_NET_PORT_ABI,
 	.name = "keeper",
@@ -80,6 +87,7 @@ static const struct sr_net_port_driver keeper_driver = {
 	.close = keeper_close,
 	.receive = keeper_receive,
 	.send = keeper_send,
+	.fd = keeper_fd,
 };
 
 static struct sr_port *port_open(const char *uplink)
@@ -393,32 +401,80 @@ static void test_full_device(void **state)
 	sr_port_close(port);
 }
 
-/* No other packet comes after the one of which a part waits. */
-static void test_room_comes_later(void **state)
+/* The thread sleeps; it is waked to look again. */
+static void sleep_and_look(struct sr_port *port)
 {
-	struct sr_port *port = keep(0, 4);
+	struct pollfd fd = { .fd = sr_port_fd(port, 0), .events = POLLIN };
 	struct rte_mbuf *m;
 
-	m = packet_new(pool, &(struct packet){ .segsz = 1000, .payload = 10000 });
+	assert_false(sr_port_arm(port, 0));
+	assert_int_equal(poll(&fd, 1, 10000), 1);
+	assert_int_equal(sr_port_receive(port, 0, &m, 1), 0);
+}
+
+static struct rte_mbuf *ten_segments(void)
+{
+	return packet_new(pool, &(struct packet){ .segsz = 1000, .payload = 10000 });
+}
+
+/* No other packet comes after the one of which a part waits. */
+static void room_comes_later(void)
+{
+	struct sr_port *port = keep(0, 4);
+	struct pollfd fd = { .fd = sr_port_fd(port, 0), .events = POLLIN };
+	struct rte_mbuf *m = ten_segments();
+
 	assert_int_equal(sr_port_send(port, 0, &m, 1), 1);
 	assert_int_equal(keeper.count, 4);
-	assert_true(sr_port_arm(port, 0));
+	sleep_and_look(port);
 	keeper.room = 2;
-	assert_int_equal(sr_port_receive(port, 0, &m, 1), 0);
+	sleep_and_look(port);
 	assert_int_equal(keeper.count, 6);
-	assert_true(sr_port_arm(port, 0));
 	keeper.room = 256;
 	assert_false(sr_port_arm(port, 0));
 	assert_int_equal(keeper.count, 10);
+	/* Packets that the caller keeps are no other thing. */
+	keeper.room = 0;
+	m = packet_new(pool, &(struct packet){ .payload = 100 });
+	assert_int_equal(sr_port_send(port, 0, &m, 1), 0);
+	sr_port_await_room(port, 0);
+	sleep_and_look(port);
+	rte_pktmbuf_free(m);
 	/* And where it never comes, nobody waits for ever. */
 	keeper.room = 3;
-	m = packet_new(pool, &(struct packet){ .segsz = 1000, .payload = 10000 });
+	m = ten_segments();
 	assert_int_equal(sr_port_send(port, 0, &m, 1), 1);
-	while (sr_port_arm(port, 0))
-		usleep(1000);
+	while (!sr_port_counters(port, 0)->dropped) {
+		assert_false(sr_port_arm(port, 0));
+		poll(&fd, 1, 100);
+	}
 	assert_int_equal(keeper.count, 13);
 	assert_int_equal(sr_port_counters(port, 0)->dropped, 7);
+	if (keeper.fd >= 0)
+		assert_int_equal(poll(&fd, 1, 10), 0);
 	sr_port_close(port);
+}
+
+static void test_room_comes_later(void **state)
+{
+	room_comes_later();
+}
+
+/* The same where the device has a descriptor: what it says still wakes. */
+static void test_room_comes_later_with_fd(void **state)
+{
+	struct sr_port *port;
+
+	keeper.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	assert_true(keeper.fd >= 0);
+	room_comes_later();
+	port = keep(0, 0);
+	assert_false(sr_port_arm(port, 0));
+	assert_int_equal(eventfd_write(keeper.fd, 1), 0);
+	assert_int_equal(poll(&(struct pollfd){ sr_port_fd(port, 0), POLLIN, 0 }, 1, 10000), 1);
+	sr_port_close(port);
+	close(keeper.fd);
+	keeper.fd = -1;
 }
 
 /* Every mbuf's data are one page, and begin with one; what can't be had is refused, and leaves
@@ -543,6 +599,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_teardown(test_sizes_of_segments, all_back),
 		cmocka_unit_test_teardown(test_full_device, all_back),
 		cmocka_unit_test_teardown(test_room_comes_later, all_back),
+		cmocka_unit_test_teardown(test_room_comes_later_with_fd, all_back),
 		cmocka_unit_test(test_pool_of_pages),
 		cmocka_unit_test(test_pool_in_memory),
 		cmocka_unit_test_teardown(test_plug_in, all_back),

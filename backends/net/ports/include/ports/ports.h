@@ -64,14 +64,16 @@ unsigned sr_port_receive(struct sr_port *port, unsigned queue, struct rte_mbuf *
  */
 unsigned sr_port_send(struct sr_port *port, unsigned queue, struct rte_mbuf **pkts, unsigned n);
 
-/* Readable while there may be something to do. Always there: a timer where the device has none. */
+/* Readable while there may be something to do. Always there, also where the device has none. */
 int sr_port_fd(const struct sr_port *port, unsigned queue);
 /*
- * Before the thread sleeps. True: there is something to receive already, or to send: what the last
- * packet has become and the device had no room for. After a second without any room that is dropped
- * and counted.
+ * Before the thread sleeps. True: there is something to receive already. What the last packet has
+ * become and the device had no room for makes sr_port_fd() readable a little later, then
+ * sr_port_receive() tries again; after a second without any room it is dropped and counted.
  */
 bool sr_port_arm(struct sr_port *port, unsigned queue);
+/* sr_port_send() has not taken all: the next sr_port_arm() sees to a look a little later. */
+void sr_port_await_room(struct sr_port *port, unsigned queue);
 
 /* What one queue had to do in software; any thread may read it. */
 struct sr_port_counters {
