@@ -28,9 +28,11 @@ static void post(struct sr_xf_rx_queue *rx)
 			rx->no_mbuf++;
 			return;
 		}
-		for (unsigned i = 0; i < n; i++)
+		for (unsigned i = 0; i < n; i++) {
+			sr_xf_shift(fresh[i], 0);
 			buffers[i] = (struct sr_netfront_buffer){ .page = fresh[i]->buf_addr,
 								  .tag = fresh[i] };
+		}
 		taken = sr_netfront_post(rx->q, buffers, n);
 		if (taken < (int)n) {
 			taken = RTE_MAX(taken, 0);
@@ -100,6 +102,20 @@ uint16_t sr_xf_receive(void *queue, struct rte_mbuf **pkts, uint16_t n)
 /* --- sending ------------------------------------------------------------------------------------
  */
 
+/*
+ * Makes an mbuf that was sent ready for its next writer, which it soon has: the backend has the
+ * line where that one begins.
+ */
+static void renew(const struct sr_xf *xf, struct rte_mbuf *m)
+{
+	for (const struct sr_xf_pool *p = xf->pools; p; p = p->next)
+		if (p->pool == m->pool && rte_mbuf_refcnt_read(m) == 1) {
+			sr_xf_shift(m, sr_xf_colour(p, m->buf_addr));
+			break;
+		}
+	sr_ring_prefetch_write((uint8_t *)m->buf_addr + RTE_PKTMBUF_HEADROOM);
+}
+
 /* Frees packets that have been answered, `max` at most. How many. */
 static unsigned reap(struct sr_xf_tx_queue *tx, unsigned max)
 {
@@ -112,9 +128,7 @@ static unsigned reap(struct sr_xf_tx_queue *tx, unsigned max)
 		n = sr_netfront_reap(tx->q, done, most);
 		for (unsigned i = 0; i < n; i++) {
 			sent[i] = done[i].tag;
-			/* The backend has that line; whoever gets the mbuf next, and that is soon,
-			 * begins to write there. */
-			sr_ring_prefetch_write((uint8_t *)sent[i]->buf_addr + RTE_PKTMBUF_HEADROOM);
+			renew(tx->xf, sent[i]);
 		}
 		rte_pktmbuf_free_bulk(sent, n);
 		total += n;

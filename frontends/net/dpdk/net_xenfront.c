@@ -133,6 +133,7 @@ static int xf_tx_setup(struct rte_eth_dev *dev, uint16_t index, uint16_t descrip
 	(void)descriptors;
 	(void)socket;
 	xf->tx[index].free_thresh = conf->tx_free_thresh ? conf->tx_free_thresh : SR_XF_FREE_THRESH;
+	xf->tx[index].xf = xf;
 	xf->tx[index].q = sr_netfront_queue(xf->front, index);
 	dev->data->tx_queues[index] = &xf->tx[index];
 	return 0;

@@ -8,13 +8,6 @@
 #include <rte_malloc.h>
 #include <rte_mempool.h>
 
-struct sr_xf_pool {
-	struct sr_xf_pool *next;
-	struct rte_mempool *pool;
-	uint8_t *pages;
-	struct rte_mbuf_ext_shared_info *shared; /* one an mbuf */
-};
-
 /* The last clone of a packet is gone: the packet itself goes back where it came from. */
 static void free_page(void *addr, void *mbuf)
 {
@@ -31,6 +24,16 @@ static void free_page(void *addr, void *mbuf)
 	rte_mbuf_raw_free(m);
 }
 
+/* As many as leave the room that the application has asked for. */
+static unsigned colours(struct rte_mempool *pool)
+{
+	unsigned room = rte_pktmbuf_data_room_size(pool);
+
+	if (room > SR_NETFRONT_BUFFER_SIZE)
+		return 1;
+	return RTE_MIN(SR_XF_COLOURS, 1 + (SR_NETFRONT_BUFFER_SIZE - room) / SR_XF_COLOUR);
+}
+
 /* Called for each mbuf, none of which is in use. */
 static void move_data(struct rte_mempool *pool, void *arg, void *object, unsigned index)
 {
@@ -43,8 +46,7 @@ static void move_data(struct rte_mempool *pool, void *arg, void *object, unsigne
 	m->shinfo->fcb_opaque = m;
 	rte_mbuf_ext_refcnt_set(m->shinfo, 1);
 	m->buf_addr = p->pages + (size_t)index * SR_NETFRONT_BUFFER_SIZE;
-	m->buf_iova = (rte_iova_t)(uintptr_t)m->buf_addr;
-	m->buf_len = SR_NETFRONT_BUFFER_SIZE;
+	sr_xf_shift(m, sr_xf_colour(p, m->buf_addr));
 	m->ol_flags = RTE_MBUF_F_EXTERNAL;
 }
 
@@ -101,6 +103,7 @@ int sr_xf_adopt_pool(struct sr_xf *xf, struct rte_mempool *pool)
 	}
 	p->pool = pool;
 	p->pages = pages;
+	p->colours = colours(pool);
 	private->flags = RTE_PKTMBUF_POOL_F_PINNED_EXT_BUF;
 	rte_mempool_obj_iter(pool, move_data, p);
 	p->next = xf->pools;

@@ -22,7 +22,33 @@
 #define SR_XF_BURST       64u /* packets that one call handles at most */
 #define SR_XF_FREE_THRESH (SR_NETFRONT_RING_SIZE / 2)
 
-struct sr_xf_pool;
+/* Bytes between colours, and how many there are at most. */
+#define SR_XF_COLOUR  64u
+#define SR_XF_COLOURS 16u
+
+struct sr_xf_pool {
+	struct sr_xf_pool *next;
+	struct rte_mempool *pool;
+	unsigned colours;
+	uint8_t *pages;
+	struct rte_mbuf_ext_shared_info *shared; /* one an mbuf */
+};
+
+/* Where a buffer in the page of `addr` begins while it is free. */
+static inline unsigned sr_xf_colour(const struct sr_xf_pool *pool, const void *addr)
+{
+	return (uintptr_t)addr / SR_NETFRONT_BUFFER_SIZE % pool->colours * SR_XF_COLOUR;
+}
+
+/* Lets the buffer begin `offset` bytes into its page. */
+static inline void sr_xf_shift(struct rte_mbuf *m, unsigned offset)
+{
+	uintptr_t page = (uintptr_t)m->buf_addr & ~(uintptr_t)(SR_NETFRONT_BUFFER_SIZE - 1);
+
+	m->buf_addr = (void *)(page + offset);
+	m->buf_iova = page + offset;
+	m->buf_len = (uint16_t)(SR_NETFRONT_BUFFER_SIZE - offset);
+}
 
 struct sr_xf_rx_queue {
 	struct sr_netfront_queue *q;
@@ -39,6 +65,7 @@ struct sr_xf_sent {
 
 struct sr_xf_tx_queue {
 	struct sr_netfront_queue *q;
+	const struct sr_xf *xf;
 	uint16_t free_thresh;         /* with fewer free slots, answered packets are freed */
 	struct sr_xf_sent sent, base; /* base: at the last reset */
 };

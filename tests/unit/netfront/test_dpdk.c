@@ -84,7 +84,7 @@ static void test_sends_from_where_it_lies(void **state)
 	uint64_t bytes = 0;
 
 	(void)state;
-	for (uint32_t length = 14; length < 3900; length += 97) {
+	for (uint32_t length = 14; length < 3000; length += 74) {
 		struct rte_mbuf *m = packet(length, length);
 
 		assert_int_equal(rte_eth_tx_burst(port, length % 2, &m, 1), 1);
@@ -164,6 +164,48 @@ static void test_frees_by_the_threshold(void **state)
 	assert_int_equal(rte_eth_tx_done_cleanup(port, 0, 0), 7);
 	assert_int_equal(rte_eth_tx_done_cleanup(port, 0, 0), 0);
 	assert_int_equal(rte_mempool_avail_count(pool), free_at_first);
+}
+
+static unsigned line(const struct rte_mbuf *m)
+{
+	return (unsigned)((uintptr_t)m->buf_addr % 4096 / 64);
+}
+
+/* Buffers begin at 16 places of their pages, so that they don't share a few sets of a cache. */
+static void test_buffers_have_colours(void **state)
+{
+	struct rte_mbuf *m[64], *got;
+	unsigned seen = 0;
+
+	(void)state;
+	for (unsigned i = 0; i < RTE_DIM(m); i++) {
+		m[i] = rte_pktmbuf_alloc(pool);
+		assert_non_null(m[i]);
+		seen |= 1u << line(m[i]);
+		assert_true(rte_pktmbuf_tailroom(m[i]) >= 2048);
+	}
+	assert_int_equal(seen, 0xffff);
+	rte_pktmbuf_free_bulk(m, RTE_DIM(m));
+	/* One that was received begins where its page does, until it has been sent. */
+	assert_int_equal(rte_eth_rx_burst(port, 0, &got, 1), 0);
+	for (unsigned i = 0; i < 2; i++) {
+		memset(&w.packet, 0, sizeof(w.packet));
+		w.packet.length = 60;
+		assert_true(testback_send(&w.back, 0, &w.packet, 4096));
+	}
+	testback_publish(&w.back, 0);
+	assert_int_equal(rte_eth_rx_burst(port, 0, m, 2), 2);
+	assert_int_equal(line(m[0]) + line(m[1]), 0);
+	assert_int_equal(rte_eth_tx_burst(port, 0, m, 2), 2);
+	for (unsigned i = 0; i < 2; i++) {
+		assert_true(testback_take(&w.back, 0, &w.packet));
+		testback_answer(&w.back, 0, &w.packet, NETIF_RSP_OKAY);
+	}
+	testback_publish(&w.back, 0);
+	assert_int_equal(rte_eth_tx_done_cleanup(port, 0, 0), 2);
+	/* Pages in a row have colours in a row. */
+	assert_int_equal(line(m[0]), (uintptr_t)m[0]->buf_addr / 4096 % 16);
+	assert_int_equal(line(m[1]), (uintptr_t)m[1]->buf_addr / 4096 % 16);
 }
 
 /* One that no ring takes is freed and counted, and those behind it go out. */
@@ -331,6 +373,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_sends_from_where_it_lies, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_sends_chains_and_strangers, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_frees_by_the_threshold, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_buffers_have_colours, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_cant_be_sent_is_dropped, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_receives_into_the_pool, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_offloads_received, setup, teardown),
