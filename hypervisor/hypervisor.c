@@ -238,3 +238,18 @@ int sr_evtchn_unmask(struct sr_evtchn *ev, uint32_t port)
 {
 	return ev->ops->unmask(ev, port);
 }
+
+int sr_evtchn_prepare_wait(struct sr_evtchn *ev)
+{
+	return ev->ops->prepare_wait ? ev->ops->prepare_wait(ev) : -ENOTSUP;
+}
+
+int sr_evtchn_wait(struct sr_evtchn *ev, uint32_t *port)
+{
+	return ev->ops->wait ? ev->ops->wait(ev, port) : -ENOTSUP;
+}
+
+int sr_evtchn_wake(struct sr_evtchn *ev)
+{
+	return ev->ops->wake ? ev->ops->wake(ev) : -ENOTSUP;
+}

@@ -191,4 +191,21 @@ int sr_evtchn_pending(struct sr_evtchn *ev, uint32_t *port);
  */
 int sr_evtchn_unmask(struct sr_evtchn *ev, uint32_t port);
 
+/*
+ * A wait for the next event without the descriptor, where that is cheaper. To be called before
+ * the others, on a handle without ports. -ENOTSUP: there is no such thing.
+ */
+int sr_evtchn_prepare_wait(struct sr_evtchn *ev);
+/*
+ * Like sr_evtchn_pending(), but waits. -ECANCELED: sr_evtchn_wake() has ended it; -EINTR: a signal
+ * has. It takes one event of many: whoever expects several asks sr_evtchn_pending() as well.
+ */
+int sr_evtchn_wait(struct sr_evtchn *ev, uint32_t *port);
+/*
+ * Ends a wait: the present one, or else the next. To be met by a wait that says -ECANCELED before
+ * it is called again, for two may be one. The only function of a handle that another thread may
+ * call.
+ */
+int sr_evtchn_wake(struct sr_evtchn *ev);
+
 #endif

@@ -45,6 +45,10 @@ struct sr_evtchn_ops {
 	int (*notify)(struct sr_evtchn *ev, uint32_t port);
 	int (*pending)(struct sr_evtchn *ev, uint32_t *port);
 	int (*unmask)(struct sr_evtchn *ev, uint32_t port);
+	/* optional, all three or none */
+	int (*prepare_wait)(struct sr_evtchn *ev);
+	int (*wait)(struct sr_evtchn *ev, uint32_t *port);
+	int (*wake)(struct sr_evtchn *ev);
 };
 
 struct sr_hypervisor_ops {

@@ -220,6 +220,9 @@ static unsigned queue_poll(struct sr_source *source, uint64_t now)
 		work += take(q, now);
 	if (q->waiting.head) {
 		work += sr_order_start(q);
+		/* What the driver did inside the call is answered now, not a round later. */
+		if (q->with_driver)
+			work += sr_order_reap(q);
 		if (q->waiting.head)
 			sr_stat_add(&q->stats.held, 1);
 	}
@@ -236,6 +239,7 @@ static bool queue_arm(struct sr_source *source)
 {
 	struct sr_blkq *q = (struct sr_blkq *)(void *)source;
 
+	source->fd_rests = !q->with_driver;
 	/* A driver without a descriptor has to be asked. */
 	if (q->with_driver && source->fd < 0)
 		return true;

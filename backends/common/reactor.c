@@ -25,20 +25,28 @@
 #define SR_EPOLL_EVENTS 32
 /* A spin shorter than this is not worth its loop. */
 #define SR_SPIN_MIN_NS 1000u
+/* After so many sleeps that a single event could end, the next one is such a wait. */
+#define SR_SETTLED 8u
 
 struct sr_thread {
 	struct sr_mailbox box;
 	struct sr_evtchn *ev;
 	struct sr_clock clock;
+	uint64_t now;              /* when this round began, or the sleep before it ended */
 	struct sr_source active;   /* head of a ring list */
 	struct sr_source *polling; /* the one whose poll() runs; NULL: it has removed itself */
 	unsigned active_count, idle_count;
 	unsigned watched_idle; /* idle ones whose descriptor is watched */
+	unsigned fd_awaited;   /* idle ones whose descriptor may wake us */
 	struct sr_source **by_port;
 	uint32_t by_port_size;
 	int epoll;
 	bool always, stop;
 	int nice;
+	bool can_wait;    /* in sr_evtchn_wait() */
+	bool waiting;     /* atomic; there, and nobody has taken it upon himself to wake us */
+	unsigned settled; /* sleeps in a row that could have been such a wait */
+	unsigned events;  /* since the last sleep began */
 	uint64_t spin, spin_min, spin_max; /* ticks */
 	uint64_t event_interval;           /* ticks */
 	uint64_t watch_interval;           /* ticks */
@@ -70,8 +78,11 @@ void sr_mailbox_post(struct sr_mailbox *box, struct sr_mail *mail)
 	uint64_t one = 1;
 
 	mail->next = __atomic_load_n(&box->head, __ATOMIC_RELAXED);
-	/* Release: what was written before the post is seen by who takes it (sr_mailbox_run). */
-	while (!__atomic_compare_exchange_n(&box->head, &mail->next, mail, true, __ATOMIC_RELEASE,
+	/*
+	 * What was written before the post is seen by who takes it (sr_mailbox_run). In one order
+	 * with the look whether the owner waits (sr_thread_post).
+	 */
+	while (!__atomic_compare_exchange_n(&box->head, &mail->next, mail, true, __ATOMIC_SEQ_CST,
 					    __ATOMIC_RELAXED))
 		;
 	/* A full counter is readable as well. */
@@ -121,6 +132,10 @@ static void run_call(void *arg)
 void sr_thread_post(struct sr_thread *t, struct sr_mail *mail)
 {
 	sr_mailbox_post(&t->box, mail);
+	/* One of us wakes it, no other: wait_for_event() counts on that. */
+	if (__atomic_load_n(&t->waiting, __ATOMIC_SEQ_CST) &&
+	    __atomic_exchange_n(&t->waiting, false, __ATOMIC_SEQ_CST))
+		sr_evtchn_wake(t->ev);
 }
 
 void sr_thread_call(struct sr_thread *t, void (*fn)(void *arg), void *arg)
@@ -128,7 +143,7 @@ void sr_thread_call(struct sr_thread *t, void (*fn)(void *arg), void *arg)
 	struct call call = { .mail = { .run = run_call, .arg = &call }, .fn = fn, .arg = arg };
 
 	sem_init(&call.done, 0, 0);
-	sr_mailbox_post(&t->box, &call.mail);
+	sr_thread_post(t, &call.mail);
 	while (sem_wait(&call.done) && errno == EINTR)
 		;
 	sem_destroy(&call.done);
@@ -147,7 +162,7 @@ static void activate(struct sr_thread *t, struct sr_source *s)
 	if (s->active)
 		return;
 	s->active = true;
-	s->last_work = sr_clock_now(&t->clock);
+	s->last_work = t->now;
 	s->prev = t->active.prev;
 	s->next = &t->active;
 	s->prev->next = s;
@@ -155,6 +170,8 @@ static void activate(struct sr_thread *t, struct sr_source *s)
 	t->active_count++;
 	t->idle_count--;
 	t->watched_idle -= is_watched(s);
+	t->fd_awaited -= s->fd_awaited;
+	s->fd_awaited = false;
 }
 
 static void deactivate(struct sr_thread *t, struct sr_source *s)
@@ -167,6 +184,8 @@ static void deactivate(struct sr_thread *t, struct sr_source *s)
 	t->active_count--;
 	t->idle_count++;
 	t->watched_idle += is_watched(s);
+	s->fd_awaited = s->fd >= 0 && !s->fd_rests;
+	t->fd_awaited += s->fd_awaited;
 }
 
 void sr_thread_wake(struct sr_thread *t, struct sr_source *s)
@@ -211,6 +230,7 @@ int sr_thread_add(struct sr_thread *t, struct sr_source *s, uint32_t port, int f
 	s->masked = port != 0;
 	s->added = true;
 	s->active = false;
+	s->fd_awaited = false;
 	t->idle_count++;
 	t->watched_idle += is_watched(s);
 	activate(t, s);
@@ -227,6 +247,8 @@ void sr_thread_remove(struct sr_thread *t, struct sr_source *s)
 	deactivate(t, s);
 	t->idle_count--;
 	t->watched_idle -= is_watched(s);
+	t->fd_awaited -= s->fd_awaited;
+	s->fd_awaited = false;
 	s->added = false;
 	t->by_port[s->port] = NULL;
 	if (s->fd >= 0)
@@ -237,20 +259,25 @@ void sr_thread_remove(struct sr_thread *t, struct sr_source *s)
 /* --- the loop -----------------------------------------------------------------------------------
  */
 
+static void take_event(struct sr_thread *t, uint32_t port)
+{
+	struct sr_source *s = port < t->by_port_size ? t->by_port[port] : NULL;
+
+	t->events++;
+	if (!s)
+		return; /* unbound a moment ago */
+	s->masked = true;
+	sr_stat_add(&s->events, 1);
+	activate(t, s);
+}
+
 static void take_events(struct sr_thread *t)
 {
 	uint32_t port;
 
 	/* Each port comes once until it is unmasked, so this ends. */
-	while (!sr_evtchn_pending(t->ev, &port)) {
-		struct sr_source *s = port < t->by_port_size ? t->by_port[port] : NULL;
-
-		if (!s)
-			continue; /* unbound a moment ago */
-		s->masked = true;
-		sr_stat_add(&s->events, 1);
-		activate(t, s);
-	}
+	while (!sr_evtchn_pending(t->ev, &port))
+		take_event(t, port);
 }
 
 static void try_idle(struct sr_thread *t, struct sr_source *s)
@@ -265,7 +292,7 @@ static void try_idle(struct sr_thread *t, struct sr_source *s)
 }
 
 /* One round: every active source once. Returns how much was done. */
-static unsigned poll_sources(struct sr_thread *t, uint64_t now)
+static unsigned poll_sources(struct sr_thread *t)
 {
 	struct sr_source *s = t->active.next;
 	unsigned total = 0;
@@ -275,14 +302,13 @@ static unsigned poll_sources(struct sr_thread *t, uint64_t now)
 		unsigned done;
 
 		t->polling = s;
-		done = s->ops->poll(s, now);
+		done = s->ops->poll(s, t->now);
 		total += done;
 		/* If it has removed itself it may be freed by now. */
 		if (t->polling) {
 			if (done)
-				s->last_work = now;
-			/* Signed: one that mail has waked in this round was so after `now`. */
-			else if (!t->always && (int64_t)(now - s->last_work) > (int64_t)t->spin)
+				s->last_work = t->now;
+			else if (!t->always && t->now - s->last_work > t->spin)
 				try_idle(t, s);
 		}
 		s = next;
@@ -311,24 +337,86 @@ static void take_descriptors(struct sr_thread *t, int timeout)
 	struct epoll_event events[SR_EPOLL_EVENTS];
 	int n = epoll_wait(t->epoll, events, SR_EPOLL_EVENTS, timeout);
 
+	if (timeout)
+		t->now = sr_clock_now(&t->clock);
 	for (int i = 0; i < n; i++)
 		/* The event channels and the mailbox have no source: looked at in each round. */
 		if (events[i].data.ptr)
 			activate(t, events[i].data.ptr);
 }
 
+/* True: it was mail that ended the wait. */
+static bool wait_once(struct sr_thread *t)
+{
+	uint32_t port;
+	int err = sr_evtchn_wait(t->ev, &port);
+
+	t->now = sr_clock_now(&t->clock);
+	if (!err)
+		take_event(t, port);
+	else if (err != -ECANCELED && err != -EINTR)
+		t->can_wait = false;
+	return err == -ECANCELED;
+}
+
+/*
+ * Only events and mail can wake us. Mail comes before our look for it, or its poster sees us wait:
+ * each does its own first, and then looks for the other's.
+ */
+static void wait_for_event(struct sr_thread *t)
+{
+	bool waked = false;
+
+	__atomic_store_n(&t->waiting, true, __ATOMIC_SEQ_CST);
+	if (!__atomic_load_n(&t->box.head, __ATOMIC_SEQ_CST))
+		waked = wait_once(t);
+	/* A poster has seen us wait: his call is met here, or it would end the next wait. */
+	if (!__atomic_exchange_n(&t->waiting, false, __ATOMIC_SEQ_CST))
+		while (!waked && t->can_wait)
+			waked = wait_once(t);
+}
+
+/* Is the next sleep to be one for a single event? */
+static bool is_settled(struct sr_thread *t)
+{
+	if (!t->can_wait || t->fd_awaited || t->events > 1)
+		t->settled = 0;
+	else if (t->settled < SR_SETTLED)
+		t->settled++;
+	t->events = 0;
+	return t->settled == SR_SETTLED;
+}
+
 static void sleep_until_event(struct sr_thread *t)
 {
-	uint64_t now;
-
 	sr_stat_add(&t->stats.sleeps, 1);
-	take_descriptors(t, -1);
-	now = sr_clock_now(&t->clock);
-	adapt(t, now - t->idle_since);
+	if (is_settled(t)) {
+		wait_for_event(t);
+	} else {
+		take_descriptors(t, -1);
+		take_events(t);
+	}
+	adapt(t, t->now - t->idle_since);
 	t->idle_since = 0;
-	t->looked = t->watched = now;
+	t->looked = t->watched = t->now;
 	sr_stat_add(&t->stats.wakeups, 1);
-	take_events(t);
+}
+
+/* Mail, events, descriptors, then every active source. Returns how much was done. */
+static unsigned one_round(struct sr_thread *t)
+{
+	if (sr_mailbox_has_mail(&t->box))
+		sr_mailbox_run(&t->box);
+	if (t->idle_count && t->now - t->looked >= t->event_interval) {
+		take_events(t);
+		t->looked = t->now;
+	}
+	if (t->watched_idle && t->now - t->watched >= t->watch_interval) {
+		take_descriptors(t, 0);
+		t->watched = t->now;
+	}
+	sr_stat_add(&t->stats.loops, 1);
+	return poll_sources(t);
 }
 
 static void *thread_main(void *arg)
@@ -338,34 +426,24 @@ static void *thread_main(void *arg)
 	/* On Linux this is the thread's own. Without the right to it, it is as it was. */
 	if (t->nice)
 		(void)setpriority(PRIO_PROCESS, (id_t)gettid(), t->nice);
+	t->now = sr_clock_now(&t->clock);
 	while (!t->stop) {
-		uint64_t now = sr_clock_now(&t->clock);
-
-		if (sr_mailbox_has_mail(&t->box))
-			sr_mailbox_run(&t->box);
-		if (t->idle_count && now - t->looked >= t->event_interval) {
-			take_events(t);
-			t->looked = now;
-		}
-		if (t->watched_idle && now - t->watched >= t->watch_interval) {
-			take_descriptors(t, 0);
-			t->watched = now;
-		}
-		sr_stat_add(&t->stats.loops, 1);
-		if (poll_sources(t, now)) {
+		if (one_round(t)) {
 			sr_stat_add(&t->stats.busy_loops, 1);
 			t->idle_since = 0;
-			continue;
-		}
-		if (!t->idle_since)
-			t->idle_since = now;
-		if (t->active_count) {
+		} else {
+			if (!t->idle_since)
+				t->idle_since = t->now;
+			if (!t->active_count) {
+				/* Without another look: if there is an event, the sleep ends at
+				 * once. */
+				if (!t->stop)
+					sleep_until_event(t);
+				continue;
+			}
 			sr_cpu_relax();
-			continue;
 		}
-		/* Without another look: if there is an event, the sleep ends at once. */
-		if (!t->stop)
-			sleep_until_event(t);
+		t->now = sr_clock_now(&t->clock);
 	}
 	return NULL;
 }
@@ -433,6 +511,7 @@ int sr_thread_start(struct sr_hypervisor *hv, const struct sr_thread_options *op
 		rc = -errno;
 	if (!rc)
 		rc = sr_evtchn_open(hv, &t->ev);
+	t->can_wait = !rc && !sr_evtchn_prepare_wait(t->ev);
 	if (!rc)
 		rc = epoll_add(t->epoll, t->box.fd);
 	if (!rc)

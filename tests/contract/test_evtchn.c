@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
+#include <semaphore.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -383,6 +384,136 @@ static void the_last_event_of_a_flood_arrives(void **state)
 	assert_int_equal(atomic_load(&value), fl.count);
 }
 
+/* --- waits without the descriptor ------------------------------------------------------------- */
+
+/* False: this provider has none, and says so each time. */
+static bool can_wait(struct world *w)
+{
+	int err = sr_evtchn_prepare_wait(w->eb);
+	uint32_t got;
+
+	if (err != -ENOTSUP) {
+		assert_int_equal(err, 0);
+		return true;
+	}
+	assert_int_equal(sr_evtchn_wait(w->eb, &got), -ENOTSUP);
+	assert_int_equal(sr_evtchn_wake(w->eb), -ENOTSUP);
+	return false;
+}
+
+static void a_wait_takes_one_event(void **state)
+{
+	struct world *w = *state;
+	uint32_t f[2], b[2], one, other;
+
+	if (!can_wait(w))
+		return;
+	for (int i = 0; i < 2; i++)
+		world_channel(w, &f[i], &b[i]);
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(sr_evtchn_notify(w->ef, f[0]), 0);
+		assert_int_equal(sr_evtchn_wait(w->eb, &one), 0);
+		assert_int_equal(one, b[0]);
+		assert_int_equal(sr_evtchn_pending(w->eb, &other), -EAGAIN);
+		assert_false(readable(w->eb));
+		/* Masked until it is unmasked, like after sr_evtchn_pending(). */
+		assert_int_equal(sr_evtchn_notify(w->ef, f[0]), 0);
+		assert_int_equal(sr_evtchn_pending(w->eb, &other), -EAGAIN);
+		assert_int_equal(sr_evtchn_unmask(w->eb, b[0]), 0);
+		assert_int_equal(sr_evtchn_wait(w->eb, &one), 0);
+		assert_int_equal(one, b[0]);
+		assert_int_equal(sr_evtchn_unmask(w->eb, b[0]), 0);
+	}
+	/* Of two the descriptor still tells, and pending() takes the other. */
+	for (int i = 0; i < 2; i++)
+		assert_int_equal(sr_evtchn_notify(w->ef, f[i]), 0);
+	assert_int_equal(sr_evtchn_wait(w->eb, &one), 0);
+	assert_int_equal(world_wait(w->eb, PATIENCE), one == b[0] ? b[1] : b[0]);
+	assert_int_equal(sr_evtchn_pending(w->eb, &other), -EAGAIN);
+	assert_false(readable(w->eb));
+}
+
+static void a_wake_ends_one_wait(void **state)
+{
+	struct world *w = *state;
+	uint32_t f, b, got;
+
+	if (!can_wait(w))
+		return;
+	for (int i = 0; i < 20; i++) {
+		assert_int_equal(sr_evtchn_wake(w->eb), 0);
+		assert_int_equal(sr_evtchn_wait(w->eb, &got), -ECANCELED);
+		assert_int_equal(sr_evtchn_pending(w->eb, &got), -EAGAIN);
+		assert_false(readable(w->eb));
+	}
+	/* It is no event, and takes none away. */
+	world_channel(w, &f, &b);
+	assert_int_equal(sr_evtchn_notify(w->ef, f), 0);
+	assert_int_equal(sr_evtchn_wait(w->eb, &got), 0);
+	assert_int_equal(got, b);
+	assert_false(readable(w->eb));
+}
+
+struct waker {
+	struct sr_evtchn *ev;
+	uint32_t port; /* 0: wakes */
+	int count;
+	sem_t go;
+};
+
+static void *wake_or_notify(void *arg)
+{
+	struct waker *k = arg;
+
+	for (int i = 0; i < k->count; i++) {
+		while (sem_wait(&k->go))
+			;
+		if (k->port)
+			sr_evtchn_notify(k->ev, k->port);
+		else
+			sr_evtchn_wake(k->ev);
+	}
+	return NULL;
+}
+
+/* An event and a wake at the same time, again and again: each ends a wait of its own. */
+static void no_wake_is_lost_beside_events(void **state)
+{
+	struct world *w = *state;
+	struct waker kind[2] = { { .ev = w->ef }, { .ev = w->eb } };
+	pthread_t threads[2];
+	uint32_t b, got;
+
+	if (!can_wait(w))
+		return;
+	world_channel(w, &kind[0].port, &b);
+	for (int i = 0; i < 2; i++) {
+		kind[i].count = env.remote ? 50 : 3000;
+		sem_init(&kind[i].go, 0, 0);
+		assert_int_equal(pthread_create(&threads[i], NULL, wake_or_notify, &kind[i]), 0);
+	}
+	for (int n = 0; n < kind[0].count; n++) {
+		bool event = false, waked = false;
+
+		for (int i = 0; i < 2; i++)
+			sem_post(&kind[(n + i) % 2].go);
+		while (!event || !waked) {
+			int err = sr_evtchn_wait(w->eb, &got);
+
+			assert_true(err ? err == -ECANCELED && !waked : !event);
+			event |= !err;
+			waked |= err != 0;
+		}
+		assert_int_equal(sr_evtchn_unmask(w->eb, b), 0);
+	}
+	for (int i = 0; i < 2; i++) {
+		pthread_join(threads[i], NULL);
+		sem_destroy(&kind[i].go);
+	}
+	assert_int_equal(sr_evtchn_pending(w->eb, &got), -EAGAIN);
+	assert_false(readable(w->eb));
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
@@ -401,6 +532,9 @@ int main(int argc, char **argv)
 		CASE(a_dying_domain_is_heard_of),
 		CASE(no_wake_up_is_lost_between_threads),
 		CASE(the_last_event_of_a_flood_arrives),
+		CASE(a_wait_takes_one_event),
+		CASE(a_wake_ends_one_wait),
+		CASE(no_wake_is_lost_beside_events),
 	};
 
 	return world_main(argc, argv, "evtchn", tests, sizeof(tests) / sizeof(tests[0]));

@@ -144,28 +144,30 @@ static void refused(struct sr_aio_queue *queue, struct iocb *iocb, int err)
 	finish(queue, req);
 }
 
+/* One call of the kernel, for one piece where that is all: it need not read a list then. */
+static int64_t move(int fd, const struct sr_blk_request *req, const struct sr_transfer *transfer)
+{
+	bool read = req->op == SR_BLK_READ;
+	off_t offset = (off_t)(req->offset + transfer->moved);
+	struct iovec piece;
+	ssize_t n;
+
+	if (sr_transfer_piece(transfer, req, &piece))
+		n = read ? pread(fd, piece.iov_base, piece.iov_len, offset)
+			 : pwrite(fd, piece.iov_base, piece.iov_len, offset);
+	else
+		n = read ? preadv(fd, req->iov, (int)req->iov_count, offset)
+			 : pwritev(fd, req->iov, (int)req->iov_count, offset);
+	return n < 0 ? -errno : n;
+}
+
 /* A plain read or write: what the control block says, until nothing is left of it. */
 static void transfer_now(struct sr_aio_queue *queue, struct sr_blk_request *req)
 {
 	struct sr_transfer *transfer = &io_of(req)->transfer;
-	int fd = queue->file->fd;
-	int64_t res;
 
-	do {
-		off_t offset = (off_t)(req->offset + transfer->moved);
-		const struct iovec *iov = req->iov;
-		int count = (int)req->iov_count;
-		struct iovec piece;
-
-		if (sr_transfer_piece(transfer, req, &piece)) {
-			iov = &piece;
-			count = 1;
-		}
-		res = req->op == SR_BLK_READ ? preadv(fd, iov, count, offset)
-					     : pwritev(fd, iov, count, offset);
-		if (res < 0)
-			res = -errno;
-	} while (!sr_transfer_settle(transfer, req, res));
+	while (!sr_transfer_settle(transfer, req, move(queue->file->fd, req, transfer)))
+		;
 	finish(queue, req);
 }
 

@@ -10,7 +10,9 @@
  *   event, descriptor or mail -> active -> polled; no work for a while -> arm() -> idle
  *
  * The event channel of a source is unmasked only when it goes idle: that is what throttles a guest
- * that sends a storm of events. A thread without active sources sleeps.
+ * that sends a storm of events. A thread without active sources sleeps: on all its descriptors, or
+ * where only events and mail can wake it, and one event did each of the last times, in
+ * sr_evtchn_wait(), which is cheaper for a single one.
  *
  * Threads: a source belongs to its thread; everything that takes one is called there, by mail.
  */
@@ -42,13 +44,15 @@ struct sr_source {
 	const struct sr_source_ops *ops;
 	/* Set before it is added: its fd wakes it also while the thread is busy with others. */
 	bool watched;
+	/* For arm() to say: nothing is awaited from its fd, until the source is polled again. */
+	bool fd_rests;
 	/* The thread's own. */
 	struct sr_source *next, *prev; /* in the active list */
 	uint64_t last_work;
 	uint64_t events; /* received; readable from other threads */
 	uint32_t port;
 	int fd;
-	bool active, masked, added;
+	bool active, masked, added, fd_awaited;
 };
 
 /* --- mail: a call that another thread makes -----------------------------------------------------
