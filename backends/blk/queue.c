@@ -135,7 +135,7 @@ static void notify(struct sr_blkq *q)
 
 static unsigned answer(struct sr_blkq *q)
 {
-	uint64_t now = sr_clock_now(sr_thread_clock(q->thread->thread));
+	uint64_t now = sr_thread_tick(q->thread->thread);
 	struct sr_io *io;
 	unsigned n = 0;
 
@@ -201,7 +201,7 @@ static unsigned poll_dead(struct sr_blkq *q)
 static unsigned queue_poll(struct sr_source *source, uint64_t now)
 {
 	struct sr_blkq *q = (struct sr_blkq *)(void *)source;
-	unsigned work = 0;
+	unsigned taken = 0, work = 0;
 
 	if (q->broken || (q->stopping && !q->drain))
 		return poll_dead(q);
@@ -217,7 +217,8 @@ static unsigned queue_poll(struct sr_source *source, uint64_t now)
 	else
 		q->busy = false;
 	if (!q->waiting.head && !q->stopping)
-		work += take(q, now);
+		taken = take(q, now);
+	work += taken;
 	if (q->waiting.head) {
 		work += sr_order_start(q);
 		/* What the driver did inside the call is answered now, not a round later. */
@@ -228,6 +229,8 @@ static unsigned queue_poll(struct sr_source *source, uint64_t now)
 	}
 	if (q->finished.head)
 		work += answer(q);
+	/* A request alone, and its answer. */
+	source->pausing = taken == 1 && q->free_count == q->size;
 	if (work)
 		set_gauges(q);
 	if (q->stopping && !q->executing && !q->waiting.head)

@@ -27,12 +27,14 @@
 #define SR_SPIN_MIN_NS 1000u
 /* After so many sleeps that a single event could end, the next one is such a wait. */
 #define SR_SETTLED 8u
+/* How long a sleep is that events can't end, for want of kernel memory. */
+#define SR_UNTOLD_MS 1
 
 struct sr_thread {
 	struct sr_mailbox box;
 	struct sr_evtchn *ev;
 	struct sr_clock clock;
-	uint64_t now;              /* when this round began, or the sleep before it ended */
+	uint64_t now;              /* the clock, as last read */
 	struct sr_source active;   /* head of a ring list */
 	struct sr_source *polling; /* the one whose poll() runs; NULL: it has removed itself */
 	unsigned active_count, idle_count;
@@ -44,6 +46,7 @@ struct sr_thread {
 	bool always, stop;
 	int nice;
 	bool can_wait;    /* in sr_evtchn_wait() */
+	bool ev_watched;  /* the event channels' descriptor is in the epoll set */
 	bool waiting;     /* atomic; there, and nobody has taken it upon himself to wake us */
 	unsigned settled; /* sleeps in a row that could have been such a wait */
 	unsigned events;  /* since the last sleep began */
@@ -280,6 +283,16 @@ static void take_events(struct sr_thread *t)
 		take_event(t, port);
 }
 
+/* After poll() did so much. A pause is not waited for where a spin would not outlast it. */
+static bool may_idle(const struct sr_thread *t, const struct sr_source *s, unsigned done)
+{
+	if (t->always)
+		return false;
+	if (done)
+		return s->pausing && t->spin <= t->spin_min;
+	return t->now - s->last_work > t->spin;
+}
+
 static void try_idle(struct sr_thread *t, struct sr_source *s)
 {
 	if (s->ops->arm(s))
@@ -295,6 +308,7 @@ static void try_idle(struct sr_thread *t, struct sr_source *s)
 static unsigned poll_sources(struct sr_thread *t)
 {
 	struct sr_source *s = t->active.next;
+	uint64_t now = t->now;
 	unsigned total = 0;
 
 	while (s != &t->active) {
@@ -302,13 +316,13 @@ static unsigned poll_sources(struct sr_thread *t)
 		unsigned done;
 
 		t->polling = s;
-		done = s->ops->poll(s, t->now);
+		done = s->ops->poll(s, now);
 		total += done;
 		/* If it has removed itself it may be freed by now. */
 		if (t->polling) {
 			if (done)
-				s->last_work = t->now;
-			else if (!t->always && t->now - s->last_work > t->spin)
+				s->last_work = now;
+			if (may_idle(t, s, done))
 				try_idle(t, s);
 		}
 		s = next;
@@ -387,13 +401,28 @@ static bool is_settled(struct sr_thread *t)
 	return t->settled == SR_SETTLED;
 }
 
+/* An event need not be told to the epoll set while nobody sleeps on it. */
+static void watch_events(struct sr_thread *t, bool watched)
+{
+	struct epoll_event event = { .events = EPOLLIN };
+
+	if (t->ev_watched == watched)
+		return;
+	if (!epoll_ctl(t->epoll, watched ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, sr_evtchn_fd(t->ev),
+		       &event))
+		t->ev_watched = watched;
+}
+
 static void sleep_until_event(struct sr_thread *t)
 {
+	bool settled = is_settled(t);
+
 	sr_stat_add(&t->stats.sleeps, 1);
-	if (is_settled(t)) {
+	watch_events(t, !settled);
+	if (settled) {
 		wait_for_event(t);
 	} else {
-		take_descriptors(t, -1);
+		take_descriptors(t, t->ev_watched ? -1 : SR_UNTOLD_MS);
 		take_events(t);
 	}
 	adapt(t, t->now - t->idle_since);
@@ -428,21 +457,21 @@ static void *thread_main(void *arg)
 		(void)setpriority(PRIO_PROCESS, (id_t)gettid(), t->nice);
 	t->now = sr_clock_now(&t->clock);
 	while (!t->stop) {
-		if (one_round(t)) {
+		unsigned done = one_round(t);
+
+		if (done) {
 			sr_stat_add(&t->stats.busy_loops, 1);
 			t->idle_since = 0;
-		} else {
-			if (!t->idle_since)
-				t->idle_since = t->now;
-			if (!t->active_count) {
-				/* Without another look: if there is an event, the sleep ends at
-				 * once. */
-				if (!t->stop)
-					sleep_until_event(t);
-				continue;
-			}
-			sr_cpu_relax();
 		}
+		if (!t->idle_since && (!done || !t->active_count))
+			t->idle_since = t->now;
+		/* Without another look: if there is an event, the sleep ends at once. */
+		if (!t->active_count && !t->stop) {
+			sleep_until_event(t);
+			continue;
+		}
+		if (!done)
+			sr_cpu_relax();
 		t->now = sr_clock_now(&t->clock);
 	}
 	return NULL;
@@ -516,6 +545,7 @@ int sr_thread_start(struct sr_hypervisor *hv, const struct sr_thread_options *op
 		rc = epoll_add(t->epoll, t->box.fd);
 	if (!rc)
 		rc = epoll_add(t->epoll, sr_evtchn_fd(t->ev));
+	t->ev_watched = !rc;
 	if (!rc)
 		rc = start_pthread(t, options);
 	if (rc) {
@@ -563,4 +593,10 @@ struct sr_evtchn *sr_thread_evtchn(struct sr_thread *t)
 const struct sr_clock *sr_thread_clock(const struct sr_thread *t)
 {
 	return &t->clock;
+}
+
+uint64_t sr_thread_tick(struct sr_thread *t)
+{
+	t->now = sr_clock_now(&t->clock);
+	return t->now;
 }

@@ -172,7 +172,8 @@ static unsigned waits(void)
 /* Work is what `asked` is ahead of `done`. */
 struct worker {
 	struct sr_source source;
-	unsigned asked, done;
+	unsigned asked, done, polls;
+	bool pauses; /* after each request */
 	sem_t answered;
 };
 
@@ -182,6 +183,8 @@ static unsigned worker_poll(struct sr_source *source, uint64_t now)
 	unsigned n = __atomic_load_n(&w->asked, __ATOMIC_ACQUIRE) - w->done;
 
 	w->done += n;
+	w->polls++;
+	source->pausing = n && w->pauses;
 	for (unsigned i = 0; i < n; i++)
 		sem_post(&w->answered);
 	return n;
@@ -292,6 +295,23 @@ static void without_such_a_wait_the_descriptor_does(void **state)
 	stop();
 }
 
+static void a_pause_needs_no_second_look(void **state)
+{
+	enum { REQUESTS = 1000 };
+
+	start(true);
+	fx.workers[0].pauses = true;
+	sr_thread_call(fx.thread, add_all, NULL);
+	set_rests(true);
+	for (unsigned n = 0; n < REQUESTS; n++) {
+		ask(0);
+		await(0);
+	}
+	stop();
+	/* One that comes just as the source is armed may be found before its event. */
+	assert_in_range(fx.workers[0].polls, REQUESTS, 2 * REQUESTS - 1);
+}
+
 /* Makes the thread wait for single events, as it does after some of them. */
 static void settle(void)
 {
@@ -396,6 +416,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(single_events_are_waited_for),
 		cmocka_unit_test(without_such_a_wait_the_descriptor_does),
+		cmocka_unit_test(a_pause_needs_no_second_look),
 		cmocka_unit_test(a_descriptor_that_is_awaited_wakes),
 		cmocka_unit_test(a_thread_that_waits_can_be_stopped),
 		cmocka_unit_test(no_wake_up_is_lost),

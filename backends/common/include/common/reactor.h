@@ -44,6 +44,11 @@ struct sr_source {
 	const struct sr_source_ops *ops;
 	/* Set before it is added: its fd wakes it also while the thread is busy with others. */
 	bool watched;
+	/*
+	 * For poll() to say: that was all there was, and after it comes a pause. Where spinning
+	 * does not pay the source is armed without another look.
+	 */
+	bool pausing;
 	/* For arm() to say: nothing is awaited from its fd, until the source is polled again. */
 	bool fd_rests;
 	/* The thread's own. */
@@ -125,6 +130,8 @@ uint64_t sr_thread_cpu_ns(const struct sr_thread *thread);
 
 struct sr_evtchn *sr_thread_evtchn(struct sr_thread *thread);
 const struct sr_clock *sr_thread_clock(const struct sr_thread *thread);
+/* Reads the clock, for the thread as well: from now on this is when things happen. */
+uint64_t sr_thread_tick(struct sr_thread *thread);
 
 /*
  * Adds a source, active at first, with its bound port and an fd that wakes it (or -1). -ENOMEM.
