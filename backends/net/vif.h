@@ -84,7 +84,6 @@ struct sr_netback {
 	struct sr_net_lane lanes[SR_NETBACK_MAX_THREADS];
 	struct sr_fabric *fabric; /* NULL: there was no need for it yet */
 	struct rte_mempool *pool;
-	struct sr_net_stats past; /* of queues that are gone */
 	struct sr_netback_capture *captures;
 };
 

@@ -429,7 +429,6 @@ void sr_vif_detach(struct sr_device *dev, bool drain)
 
 		if (!vq->q)
 			continue;
-		sr_net_stats_add(&v->nb->past, sr_netq_stats(vq->q));
 		sr_thread_call(v->nb->lanes[vq->lane].thread, do_detach, vq->q);
 		vq->q = NULL;
 	}

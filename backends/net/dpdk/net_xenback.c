@@ -18,9 +18,11 @@
 #include <ethdev_driver.h>
 #include <ethdev_vdev.h>
 #include <hypervisor.h>
+#include <rte_cycles.h>
 #include <rte_ip.h>
 #include <rte_kvargs.h>
 #include <rte_tcp.h>
+#include <rte_udp.h>
 
 RTE_LOG_REGISTER_DEFAULT(sr_xb_logtype, NOTICE);
 
@@ -29,6 +31,9 @@ RTE_LOG_REGISTER_DEFAULT(sr_xb_logtype, NOTICE);
 
 /* Bursts between two looks at the control ring: the guest waits for its answer, packets do not. */
 #define CTRL_ROUNDS 64u
+
+/* A guest that has given no room for so long has no link. */
+#define STALL_MS 1000u
 
 static struct sr_xb *xb_of(const struct rte_eth_dev *dev)
 {
@@ -81,6 +86,11 @@ static uint16_t rx_burst(void *queue, struct rte_mbuf **pkts, uint16_t n)
 	return got > 0 ? (uint16_t)got : 0;
 }
 
+static uint64_t now_ms(void)
+{
+	return rte_get_timer_cycles() / (rte_get_timer_hz() / 1000);
+}
+
 /* To one queue of the guest. */
 static unsigned send_to(struct sr_xb *xb, unsigned index, struct rte_mbuf **pkts, unsigned n)
 {
@@ -92,6 +102,8 @@ static unsigned send_to(struct sr_xb *xb, unsigned index, struct rte_mbuf **pkts
 		sent = sr_netq_send(xq->q, pkts, n);
 		if (unlikely(sent < 0))
 			sr_xb_broken(xb, xq);
+		else if (unlikely((unsigned)sent < n))
+			sr_netq_stalled_since(xq->q, now_ms()); /* xb_link() looks */
 		sr_netq_flush(xq->q);
 		/* An application that only sends serves the guest's messages too. */
 		if (index == 0)
@@ -152,15 +164,16 @@ static int prepare(struct rte_mbuf *m)
 	uint64_t blank = m->ol_flags & (RTE_MBUF_F_TX_L4_MASK | RTE_MBUF_F_TX_TCP_SEG);
 	bool tcp = (blank & RTE_MBUF_F_TX_L4_MASK) == RTE_MBUF_F_TX_TCP_CKSUM ||
 		   blank & RTE_MBUF_F_TX_TCP_SEG;
-	uint32_t l4 = m->l2_len + m->l3_len;
+	uint32_t l4 = m->l2_len + m->l3_len, header = 0;
 	struct rte_ipv4_hdr *ip4 = rte_pktmbuf_mtod_offset(m, void *, m->l2_len);
 	struct rte_ipv6_hdr *ip6 = (void *)ip4;
 	uint16_t sum;
 
 	if (!blank && !(m->ol_flags & RTE_MBUF_F_TX_IP_CKSUM))
 		return 0;
-	if (l4 + (blank ? sizeof(struct rte_tcp_hdr) : 0) > m->data_len ||
-	    m->l3_len < sizeof(*ip4) || rte_mbuf_refcnt_read(m) > 1)
+	if (blank)
+		header = tcp ? sizeof(struct rte_tcp_hdr) : sizeof(struct rte_udp_hdr);
+	if (l4 + header > m->data_len || m->l3_len < sizeof(*ip4) || rte_mbuf_refcnt_read(m) > 1)
 		return blank & RTE_MBUF_F_TX_TCP_SEG ? -EINVAL : 0;
 	if (m->ol_flags & RTE_MBUF_F_TX_IP_CKSUM) {
 		ip4->hdr_checksum = 0;
@@ -297,15 +310,31 @@ static int xb_info(struct rte_eth_dev *dev, struct rte_eth_dev_info *info)
 	return 0;
 }
 
+/* As in the daemon: a guest has a carrier while one of its queues gives room in time. */
+static bool has_carrier(struct sr_xb *xb)
+{
+	unsigned connected = __atomic_load_n(&xb->connected, __ATOMIC_ACQUIRE);
+	bool carrier = false;
+
+	for (unsigned i = 0; i < connected && !carrier; i++) {
+		struct sr_xb_queue *xq = &xb->queue[i];
+		uint64_t now = now_ms(), since;
+
+		rte_spinlock_lock(&xq->lock);
+		since = xq->q ? sr_netq_stalled_since(xq->q, now) : 0;
+		carrier = xq->q && (!since || now - since <= STALL_MS);
+		rte_spinlock_unlock(&xq->lock);
+	}
+	return carrier;
+}
+
 static int xb_link(struct rte_eth_dev *dev, int wait)
 {
 	const struct rte_eth_link link = {
 		.link_speed = RTE_ETH_SPEED_NUM_UNKNOWN,
 		.link_duplex = RTE_ETH_LINK_FULL_DUPLEX,
 		.link_autoneg = RTE_ETH_LINK_FIXED,
-		.link_status = __atomic_load_n(&xb_of(dev)->connected, __ATOMIC_RELAXED)
-				   ? RTE_ETH_LINK_UP
-				   : RTE_ETH_LINK_DOWN,
+		.link_status = has_carrier(xb_of(dev)) ? RTE_ETH_LINK_UP : RTE_ETH_LINK_DOWN,
 	};
 
 	return rte_eth_linkstatus_set(dev, &link);

@@ -55,6 +55,9 @@ static void hand_over(struct sr_xb *xb, struct sr_vif *v)
 {
 	/* None has a queue yet, so none looks. */
 	xb->connection = v->netif;
+	xb->vif = v;
+	/* Before the queues: a burst that finds one broken says so only of what is connected. */
+	__atomic_store_n(&xb->connected, v->conn.queues, __ATOMIC_RELEASE);
 	for (unsigned i = 0; i < v->conn.queues; i++) {
 		struct sr_xb_queue *xq = &xb->queue[i];
 
@@ -64,8 +67,6 @@ static void hand_over(struct sr_xb *xb, struct sr_vif *v)
 			xb->netif = v->conn.has_ctrl ? v->netif : NULL;
 		rte_spinlock_unlock(&xq->lock);
 	}
-	xb->vif = v;
-	__atomic_store_n(&xb->connected, v->conn.queues, __ATOMIC_RELEASE);
 }
 
 static void take_back(struct sr_xb *xb)
@@ -131,8 +132,8 @@ static int connect_vif(struct sr_device *dev)
 				  dev->error, sizeof(dev->error));
 
 	free(nodes.value);
-	if (rc)
-		return rc;
+	if (dev->trouble || rc)
+		return dev->trouble ? dev->trouble : rc;
 	if (dev->error[0])
 		sr_log_guest(&dev->log, SR_LOG_WARNING, "%s", dev->error);
 	dev->error[0] = 0;

@@ -262,7 +262,6 @@ static void test_comes_back(void **state)
 	pass(back, front, 0, &(struct packet){ .payload = 100 });
 }
 
-/* DPDK's headers of segments lack the length; those of netif have it. */
 static bool over;
 
 /* Has packets for the guest, whether it is there or not; what it asks is answered by receiving. */
@@ -304,6 +303,51 @@ static void test_comes_and_goes_under_traffic(void **state)
 	pass(back, front, 0, &(struct packet){ .payload = 100 });
 }
 
+/* A guest that gives no room for a second has no link, until it does again. */
+static void test_stalled_guest(void **state)
+{
+	struct rte_eth_link link;
+	struct rte_mbuf *m;
+
+	for (unsigned q = 0; q < QUEUES; q++) {
+		do {
+			m = packet_new(pools[0], &(struct packet){ .payload = 100 });
+			/* The hash says which of the guest's queues it is for. */
+			m->ol_flags |= RTE_MBUF_F_RX_RSS_HASH;
+			m->hash.rss = q;
+		} while (rte_eth_tx_burst(back, (uint16_t)q, &m, 1));
+		rte_pktmbuf_free(m);
+		/* One queue without room is not all of them. */
+		assert_int_equal(rte_eth_link_get_nowait(back, &link), 0);
+		assert_int_equal(link.link_status, RTE_ETH_LINK_UP);
+	}
+	await_link(false);
+	for (unsigned i = 0; i < 4096; i++)
+		if (rte_eth_rx_burst(front, i % QUEUES, &m, 1))
+			rte_pktmbuf_free(m);
+	await_link(true);
+	pass(back, front, 0, &(struct packet){ .payload = 100 });
+	pass(back, front, 1, &(struct packet){ .payload = 100 });
+}
+
+static void test_prepare_of_small_udp(void **state)
+{
+	struct rte_mbuf *m =
+	    packet_new(pools[0], &(struct packet){ .udp = true, .blank = true, .payload = 4 });
+	uint16_t *sum = rte_pktmbuf_mtod_offset(m, uint16_t *, 14 + 20 + 6), right = *sum;
+
+	*sum = 0;
+	assert_int_equal(rte_eth_tx_prepare(back, 0, &m, 1), 1);
+	assert_int_equal(*sum, right);
+	/* Without all of its header it is left alone. */
+	*sum = 0;
+	m->data_len = m->pkt_len = 14 + 20 + 7;
+	assert_int_equal(rte_eth_tx_prepare(back, 0, &m, 1), 1);
+	assert_int_equal(*sum, 0);
+	rte_pktmbuf_free(m);
+}
+
+/* DPDK's headers of segments lack the length; those of netif have it. */
 static void test_prepare(void **state)
 {
 	struct rte_mbuf *m =
@@ -339,7 +383,9 @@ int main(void)
 		cmocka_unit_test(test_to_guest),
 		cmocka_unit_test(test_comes_back),
 		cmocka_unit_test(test_comes_and_goes_under_traffic),
+		cmocka_unit_test(test_stalled_guest),
 		cmocka_unit_test(test_prepare),
+		cmocka_unit_test(test_prepare_of_small_udp),
 		cmocka_unit_test(test_refuses),
 	};
 
