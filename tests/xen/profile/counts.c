@@ -35,6 +35,10 @@ void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb,
 					  void (*cb)(unsigned cpu, void *data), int flags,
 					  void *data);
 
+/* What QEMU looks for. */
+extern int qemu_plugin_version;
+int qemu_plugin_install(uint64_t id, const void *info, int argc, char **argv);
+
 EXPORT int qemu_plugin_version = 1;
 
 /* As it is sent: the block's address, its instructions, and how often each processor ran it. */
