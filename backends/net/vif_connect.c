@@ -63,6 +63,11 @@ static int member_send(void *arg, unsigned queue, struct rte_mbuf **pkts, unsign
 	return sr_netq_send(((struct sr_vif *)arg)->queues[queue].q, pkts, n);
 }
 
+static void member_note_drops(void *arg, unsigned queue, uint8_t *fates)
+{
+	sr_netq_note_drops(((struct sr_vif *)arg)->queues[queue].q, fates);
+}
+
 static bool member_arm_receive(void *arg, unsigned queue)
 {
 	return sr_netq_arm_receive(((struct sr_vif *)arg)->queues[queue].q);
@@ -112,6 +117,7 @@ static bool member_wants(const void *arg, const struct rte_ether_addr *to)
 static const struct sr_member_ops member_ops = {
 	.receive = member_receive,
 	.send = member_send,
+	.note_drops = member_note_drops,
 	.arm_receive = member_arm_receive,
 	.arm_send = member_arm_send,
 	.flush = member_flush,

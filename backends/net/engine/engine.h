@@ -191,6 +191,7 @@ struct sr_rx_slot {
 		struct netif_extra_info extra;
 	};
 	bool is_extra;
+	uint8_t index;   /* of a packet's first slot: which of the batch it is */
 	uint32_t packet; /* of a packet's first slot: its length; else 0 */
 };
 
@@ -212,6 +213,7 @@ struct sr_netq {
 	unsigned features;
 	unsigned missing;       /* slots that what waits for the guest needs; 0: nothing waits */
 	uint64_t stalled_since; /* 0: not, or not known yet */
+	uint8_t *fates;         /* of the packets at hand; NULL: nobody asks */
 	uint32_t rx_replay;     /* requests below it are taken from the record */
 	unsigned stashed;
 	struct rte_mbuf *stash[SR_NET_STASH];

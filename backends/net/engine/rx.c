@@ -34,7 +34,8 @@ struct plan {
 /* The batch that is placed. */
 struct batch {
 	unsigned slots, cuts;
-	unsigned room; /* of a page, behind the headroom */
+	unsigned index; /* of the packet that is placed */
+	unsigned room;  /* of a page, behind the headroom */
 	uint16_t headroom;
 };
 
@@ -282,6 +283,7 @@ static void add_page(struct sr_netq *q, struct batch *b, struct cursor *c, uint3
 			 .offset = b->headroom,
 			 .flags = flags,
 			 .status = (int16_t)n },
+		.index = (uint8_t)b->index,
 		.packet = packet,
 	};
 	fill_page(q, b->slots, c, b->headroom, n);
@@ -364,23 +366,31 @@ static unsigned place_any(struct sr_netq *q, struct batch *b, struct rte_mbuf **
 /* --- answer -------------------------------------------------------------------------------------
  */
 
-static void count(struct sr_netq *q, uint32_t packet, bool failed, uint64_t *packets,
-		  uint64_t *bytes)
+static void note_drop(struct sr_netq *q, uint8_t *fates, unsigned index, unsigned reason)
 {
-	if (!packet)
+	sr_stat_add(&q->stats.rx.drops[reason - 1], 1);
+	if (unlikely(fates))
+		fates[index] = (uint8_t)reason;
+}
+
+/* `first`: the packet's first slot, NULL: there was none. */
+static void count(struct sr_netq *q, const struct sr_rx_slot *first, bool failed, uint8_t *fates,
+		  uint64_t *packets, uint64_t *bytes)
+{
+	if (!first)
 		return;
 	if (failed) {
-		sr_stat_add(&q->stats.rx.drops[SR_NET_DROP_GRANT], 1);
+		note_drop(q, fates, first->index, DROP(SR_NET_DROP_GRANT));
 		return;
 	}
 	++*packets;
-	*bytes += packet;
+	*bytes += first->packet;
 }
 
-static void answer(struct sr_netq *q, const struct batch *b)
+static void answer(struct sr_netq *q, const struct batch *b, uint8_t *fates)
 {
 	uint64_t packets = 0, bytes = 0;
-	uint32_t packet = 0;
+	const struct sr_rx_slot *first = NULL;
 	bool failed = false;
 
 	if (!b->slots)
@@ -395,8 +405,8 @@ static void answer(struct sr_netq *q, const struct batch *b)
 			continue;
 		}
 		if (s->packet) {
-			count(q, packet, failed, &packets, &bytes);
-			packet = s->packet;
+			count(q, first, failed, fates, &packets, &bytes);
+			first = s;
 			failed = false;
 		}
 		if (q->failed[i]) {
@@ -406,7 +416,7 @@ static void answer(struct sr_netq *q, const struct batch *b)
 		}
 		sr_netif_rx_back_put(&q->rx, &s->rsp);
 	}
-	count(q, packet, failed, &packets, &bytes);
+	count(q, first, failed, fates, &packets, &bytes);
 	sr_ring_back_publish(&q->rx.ring);
 	sr_stat_add(&q->stats.rx.packets, packets);
 	sr_stat_add(&q->stats.rx.bytes, bytes);
@@ -416,8 +426,11 @@ static void answer(struct sr_netq *q, const struct batch *b)
 		rte_pktmbuf_free_bulk(q->cut, b->cuts);
 }
 
-/* A batch out of `n` packets; how many of them are done with. Fewer than n and 32: no room. */
-static unsigned send_batch(struct sr_netq *q, struct rte_mbuf **pkts, unsigned n)
+/*
+ * A batch out of `n` packets; how many of them are done with. Fewer than n and 32: no room.
+ * `fates`: theirs, or NULL.
+ */
+static unsigned send_batch(struct sr_netq *q, struct rte_mbuf **pkts, unsigned n, uint8_t *fates)
 {
 	struct batch b = { .headroom = (uint16_t)sr_netif_headroom(q->netif) };
 	unsigned i;
@@ -429,6 +442,7 @@ static unsigned send_batch(struct sr_netq *q, struct rte_mbuf **pkts, unsigned n
 
 		if (i + SR_RX_AHEAD < n)
 			rte_prefetch0(rte_pktmbuf_mtod(pkts[i + SR_RX_AHEAD], void *));
+		b.index = i;
 		reason = plan(q, &b, pkts[i], &p);
 		if (!reason && p.cut && b.slots)
 			break; /* a batch of its own */
@@ -439,16 +453,21 @@ static unsigned send_batch(struct sr_netq *q, struct rte_mbuf **pkts, unsigned n
 		if (!reason)
 			reason = place_any(q, &b, &pkts[i], &p);
 		if (reason)
-			sr_stat_add(&q->stats.rx.drops[reason - 1], 1);
+			note_drop(q, fates, i, reason);
 		if (p.cut) {
 			i++;
 			break;
 		}
 	}
-	answer(q, &b);
+	answer(q, &b, fates);
 	/* Not before: the copies read them. */
 	rte_pktmbuf_free_bulk(pkts, i);
 	return i;
+}
+
+void sr_netq_note_drops(struct sr_netq *q, uint8_t *fates)
+{
+	q->fates = fates;
 }
 
 int sr_netq_send(struct sr_netq *q, struct rte_mbuf **pkts, unsigned n)
@@ -462,7 +481,7 @@ int sr_netq_send(struct sr_netq *q, struct rte_mbuf **pkts, unsigned n)
 	for (unsigned i = 0; i < n && i < SR_RX_AHEAD; i++)
 		rte_prefetch0(rte_pktmbuf_mtod(pkts[i], void *));
 	while (done < n && !q->missing && !q->broken)
-		done += send_batch(q, pkts + done, n - done);
+		done += send_batch(q, pkts + done, n - done, q->fates ? q->fates + done : NULL);
 	if (done || !q->missing)
 		q->stalled_since = 0;
 	return q->broken && !done ? -EPROTO : (int)done;

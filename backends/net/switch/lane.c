@@ -89,6 +89,23 @@ static void put(struct sr_outlet *out, struct rte_mbuf *pkt)
 	}
 }
 
+/* send() while somebody captures: what the member takes and drops is told apart. */
+static int send_tapped(struct sr_member_port *port, struct rte_mbuf **pkts, unsigned n)
+{
+	const struct sr_member_ops *ops = &port->member->ops;
+	uint8_t fates[SR_BURST] = { 0 };
+	int sent;
+
+	sr_tap_offer(port, pkts, n);
+	if (ops->note_drops)
+		ops->note_drops(port->member->arg, port->index, fates);
+	sent = ops->send(port->member->arg, port->index, pkts, n);
+	if (ops->note_drops)
+		ops->note_drops(port->member->arg, port->index, NULL);
+	sr_tap_took(port, sent > 0 ? (unsigned)sent : 0, fates);
+	return sent;
+}
+
 /* One send(), of what lies in one piece. Returns how many went. */
 static unsigned send_some(struct sr_outlet *out)
 {
@@ -104,11 +121,9 @@ static unsigned send_some(struct sr_outlet *out)
 		sources[i] = out->packets[at + i]->port;
 		bytes[i] = out->packets[at + i]->pkt_len;
 	}
-	if (unlikely(out->lane->taps))
-		sr_tap_offer(port, out->packets + at, n);
-	sent = port->member->ops.send(port->member->arg, port->index, out->packets + at, n);
-	if (unlikely(out->lane->taps))
-		sr_tap_took(port, sent > 0 ? (unsigned)sent : 0);
+	sent = likely(!out->lane->taps)
+		   ? port->member->ops.send(port->member->arg, port->index, out->packets + at, n)
+		   : send_tapped(port, out->packets + at, n);
 	if (unlikely(sent < 0)) {
 		sr_port_break(port);
 		return 0;

@@ -67,27 +67,30 @@ void sr_tap_offer(const struct sr_member_port *port, struct rte_mbuf *const *pkt
 		if (!wants(tap, port))
 			continue;
 		tap->start = tap->w.head;
-		tap->missed = 0;
 		for (unsigned i = 0; i < n; i++) {
-			if (!add(tap, port->lane->now, port, false, pkts[i]))
-				tap->missed |= 1u << i;
+			tap->records[i] = add(tap, port->lane->now, port, false, pkts[i]);
 			tap->ends[i] = tap->w.head;
 		}
 	}
 }
 
-void sr_tap_took(const struct sr_member_port *port, unsigned n)
+void sr_tap_took(const struct sr_member_port *port, unsigned n, const uint8_t *fates)
 {
 	for (struct sr_tap *tap = port->lane->taps; tap; tap = tap->next) {
-		uint32_t all = n == SR_TAP_BURST ? UINT32_MAX : (1u << n) - 1;
+		uint64_t missed = 0;
 
 		if (!wants(tap, port))
 			continue;
 		sr_capture_rewind(&tap->w, n ? tap->ends[n - 1] : tap->start);
 		if (!n)
 			continue;
-		sr_capture_count(&tap->w, port->member->capture_id, n,
-				 (uint64_t)__builtin_popcount(tap->missed & all));
+		for (unsigned i = 0; i < n; i++) {
+			if (tap->records[i])
+				tap->records[i]->drop = fates[i];
+			else
+				missed++;
+		}
+		sr_capture_count(&tap->w, port->member->capture_id, n, missed);
 		sr_capture_publish(&tap->w);
 	}
 }

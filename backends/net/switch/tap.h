@@ -24,9 +24,9 @@ struct sr_tap {
 	uint64_t realtime;   /* added to the lane's clock */
 	/* The packet from a member that was copied last: its fate is not known yet. */
 	struct sr_capture_record *fate;
-	/* A burst on its way to a member: where each record ended, and which have none. */
+	/* A burst on its way to a member: each one's record, or NULL, and where that ended. */
 	uint64_t start, ends[SR_TAP_BURST];
-	uint32_t missed;
+	struct sr_capture_record *records[SR_TAP_BURST];
 };
 
 /* A packet that a member has sent. If it is dropped sr_tap_drop() says so next. */
@@ -34,9 +34,12 @@ void sr_tap_in(const struct sr_member_port *port, const struct rte_mbuf *pkt);
 /* All that was begun is seen by the readers. */
 void sr_tap_publish(struct sr_lane *lane);
 
-/* Before and after a burst is offered to a member: how many of them it took. n <= SR_TAP_BURST. */
+/*
+ * Before and after a burst is offered to a member: how many of them it took, and what became of
+ * each: 0, or 1 + enum sr_net_drop. n <= SR_TAP_BURST.
+ */
 void sr_tap_offer(const struct sr_member_port *port, struct rte_mbuf *const *pkts, unsigned n);
-void sr_tap_took(const struct sr_member_port *port, unsigned n);
+void sr_tap_took(const struct sr_member_port *port, unsigned n, const uint8_t *fates);
 
 /* A packet is dropped, from (`in`) or to a member. `lane`: who does it. */
 void sr_tap_drop(struct sr_lane *lane, const struct sr_member_port *port, bool in,

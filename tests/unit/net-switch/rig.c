@@ -126,12 +126,19 @@ static int rig_take_in(void *arg, unsigned queue, struct rte_mbuf **pkts, unsign
 	struct rig_queue *q = &m->queue[queue];
 
 	n = RTE_MIN(n, q->room);
+	for (unsigned i = 0; m->drops && m->fates && i < n; i += 2)
+		m->fates[i] = (uint8_t)m->drops;
 	memcpy(q->out + q->out_count, pkts, n * sizeof(pkts[0]));
 	q->out_count += n;
 	q->room -= n;
 	if (n && rig_sent)
 		rig_sent(m);
 	return (int)n;
+}
+
+static void rig_note_drops(void *arg, unsigned queue, uint8_t *fates)
+{
+	((struct rig_member *)arg)->fates = fates;
 }
 
 static bool rig_arm(void *arg, unsigned queue)
@@ -167,6 +174,7 @@ static bool rig_wants(const void *arg, const struct rte_ether_addr *to)
 static const struct sr_member_ops rig_ops = {
 	.receive = rig_receive,
 	.send = rig_take_in,
+	.note_drops = rig_note_drops,
 	.arm_receive = rig_arm,
 	.arm_send = rig_has_room,
 	.broken = rig_broken,

@@ -34,6 +34,8 @@ struct rig_member {
 	int fails;      /* what receive() returns, where it is below 0 */
 	unsigned broken;
 	bool deaf; /* wants no multicast */
+	uint8_t *fates;
+	unsigned drops; /* 1 + why every other packet of a burst is dropped, 0: none is */
 	unsigned stalls, revivals;
 };
 

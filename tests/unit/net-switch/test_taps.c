@@ -168,6 +168,28 @@ static void test_drops(void **state)
 	rig_take(b);
 }
 
+/* What a member takes and drops itself wasn't sent. */
+static void test_drops_of_the_member(void **state)
+{
+	struct rig_member *a = rig_vif(1, vif_1), *b = rig_vif(2, vif_2);
+
+	start_capture(ID(2), UINT64_MAX, 2000);
+	b->drops = 1 + SR_NET_DROP_GRANT;
+	for (unsigned i = 0; i < 4; i++)
+		rig_send(a, b->mac, a->mac);
+	b->queue[0].room = 3;
+	rig_run();
+	for (unsigned i = 0; i < 3; i++)
+		expect(ID(2), false, i % 2 ? 0 : 1 + SR_NET_DROP_GRANT);
+	expect_none();
+	assert_null(b->fates);
+	b->drops = 0;
+	b->queue[0].room = 1;
+	rig_run();
+	expect(ID(2), false, 0);
+	rig_take(b);
+}
+
 /* What a guest has no room for is there when it takes it, once, or when it is given up. */
 static void test_slow_member(void **state)
 {
@@ -262,8 +284,9 @@ static void test_two(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		TEST(test_both_ways),   TEST(test_snaplen), TEST(test_drops),
-		TEST(test_slow_member), TEST(test_full),    TEST(test_two),
+		TEST(test_both_ways),           TEST(test_snaplen), TEST(test_drops),
+		TEST(test_slow_member),         TEST(test_full),    TEST(test_two),
+		TEST(test_drops_of_the_member),
 	};
 
 	return cmocka_run_group_tests(tests, rig_start, NULL);

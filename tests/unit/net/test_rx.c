@@ -311,6 +311,30 @@ static void bad_grants(void **state)
 		assert_int_equal(rig.read_only_page[i], 0x33);
 }
 
+/* Which they were, where more than a batch is sent at once. */
+static void which_are_dropped(void **state)
+{
+	struct rte_mbuf *pkts[40];
+	uint8_t fates[40] = { 0 };
+
+	fill_bytes();
+	rig_post(0, 5);
+	sr_netif_rx_front_put(&rig.rx, 5, rig.read_only_ref);
+	rig_post(6, 60);
+	for (unsigned i = 0; i < 40; i++)
+		pkts[i] = rig_packet(bytes, i == 3 || i == 36 ? 13 : 60, 60);
+	sr_netq_note_drops(rig.q, fates);
+	assert_int_equal(sr_netq_send(rig.q, pkts, 40), 40);
+	for (unsigned i = 0; i < 40; i++)
+		assert_int_equal(fates[i], i == 3 || i == 36 ? 1 + SR_NET_DROP_MALFORMED
+					   : i == 6          ? 1 + SR_NET_DROP_GRANT
+							     : 0);
+	/* Nobody asks any more. */
+	sr_netq_note_drops(rig.q, NULL);
+	assert_int_equal(rig_give(rig_packet(bytes, 13, 13)), 1);
+	assert_int_equal(rig_rx_drops(SR_NET_DROP_MALFORMED), 3);
+}
+
 static void no_room(void **state)
 {
 	struct rte_mbuf *m[4];
@@ -475,6 +499,7 @@ int main(void)
 		RIG_TEST(segments_in_software),
 		RIG_TEST(segments_that_cannot_be),
 		RIG_TEST(bad_grants),
+		RIG_TEST(which_are_dropped),
 		RIG_TEST(no_room),
 		RIG_TEST(impossible_index),
 		RIG_TEST(laps),

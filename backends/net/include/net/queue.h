@@ -110,6 +110,13 @@ int sr_netq_receive(struct sr_netq *q, struct rte_mbuf **pkts, unsigned n);
  */
 int sr_netq_send(struct sr_netq *q, struct rte_mbuf **pkts, unsigned n);
 
+/*
+ * For whoever wants to know which packets sr_netq_send() has taken and dropped: of each the fate of
+ * the same index becomes 1 + enum sr_net_drop, the others stay as they are. Until it is called with
+ * NULL; for sends of no more packets than there are fates.
+ */
+void sr_netq_note_drops(struct sr_netq *q, uint8_t *fates);
+
 /* Sends the events that are due: once a round, and before any wait, of the thread. */
 void sr_netq_flush(struct sr_netq *q);
 

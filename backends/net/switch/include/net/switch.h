@@ -103,6 +103,8 @@ struct sr_member_ops {
 	 */
 	int (*receive)(void *arg, unsigned queue, struct rte_mbuf **pkts, unsigned n);
 	int (*send)(void *arg, unsigned queue, struct rte_mbuf **pkts, unsigned n);
+	/* Optional, for captures: as sr_netq_note_drops(). Around one send(). */
+	void (*note_drops)(void *arg, unsigned queue, uint8_t *fates);
 	/* True: there is something already, or room. As sr_netq_arm_receive(), _arm_send(). */
 	bool (*arm_receive)(void *arg, unsigned queue);
 	bool (*arm_send)(void *arg, unsigned queue);
