@@ -112,7 +112,7 @@ def test_pcap():
         out = m.path("out.pcap")
         m.start_daemon("--bridge", f"xenbr0=dpdk:net_pcap0,rx_pcap={m.path('in.pcap')},tx_pcap={out},"
                                    "infinite_rx=1")
-        name = start(m, 1, "ping -c 3 -i 0.1 -W 1 10.9.0.2")
+        name = start(m, 1, "ping -c 60 -i 0.1 -W 1 10.9.0.2")
         wait("a frame of the file", lambda: [v for v in nics(m, name) if v["rx"]["packets"] > 10] or
              not m.domain(name))
         finish(m, name)
