@@ -2,6 +2,7 @@
 import contextlib
 import re
 
+from .daemon import LOG
 from .net import DOM0, DOM0_6, Server, gbits, iperf, up
 from .say import Failed, say
 from .scenario import equal
@@ -123,6 +124,27 @@ def link(lab, guest):
         for _ in range(3):
             guest.good("ip link set eth0 down; ip link set eth0 up")
             up(guest, guest.number)
+
+
+def operator(lab, host, guest):
+    """What `splitring` does with a NIC on a Xen host: the capture and the cable."""
+    kind, pings, file = guest.kind.upper(), 20, "/tmp/capture.pcapng"
+    with lab.check(f"{kind}: splitring capture has each packet of a ping, both ways, and tcpdump reads it"):
+        job = host.start(f"exec splitring capture vif{guest.domid}.0 -w {file} 2>&1")
+        host.wait_for("the capture", f"grep -q 'a capture begins' {LOG}")
+        guest.good(f"ping -c {pings} -i 0.1 {DOM0}")
+        job.kill(2)
+        said = job.good(30)
+        read = host.good(f"tcpdump -nn -r {file} 2>/dev/null; rm {file}")
+        equal({word: read.count(word) for word in ("echo request", "echo reply")},
+              {"echo request": pings, "echo reply": pings})
+        say(said.strip())
+    with lab.check(f"{kind}: splitring network-link down: nothing comes through; up: all is as it was"):
+        host.good(f"splitring network-link {guest.domid} 0 down")
+        if not guest.run(f"ping -c 3 -W 1 {DOM0}").status:
+            raise Failed("a ping came back while the link was down")
+        host.good(f"splitring network-link {guest.domid} 0 up")
+        up(guest, guest.number)
 
 
 def second_vif(lab, host, guest, vif, number):

@@ -1,8 +1,8 @@
 """Stock Linux guests (PV, PVH, HVM) whose eth0 splitringd serves: traffic, offloads, the toolstack, kill -9."""
 from lab.daemon import Daemon, leftovers
 from lab.net import own_address, vif_ours
-from lab.netchecks import (between, come_up, jumbo, link, mac, multicast, offloads, recovery, second_vif, traffic,
-                           two_queues)
+from lab.netchecks import (between, come_up, jumbo, link, mac, multicast, offloads, operator, recovery, second_vif,
+                           traffic, two_queues)
 from lab.netspeed import TAP, compare, detach
 from lab.scenario import equal
 
@@ -37,6 +37,7 @@ def run(lab):
     jumbo(lab, host, pv, TAP)
     multicast(lab, host, pv, TAP)
     link(lab, pv)
+    operator(lab, host, pv)
     second_vif(lab, host, pv, vif_ours, 9)
     recovery(lab, daemon, pv, host, KILLS)
 
