@@ -58,4 +58,19 @@ def test_sigterm():
         assert "splitring-" not in loops, loops
 
 
-main([test_sigterm])
+def test_child_in_the_making():
+    """a child that nobody has yet when the signal comes"""
+    number = f"1{os.getpid()}.25"
+    script = ("import os, signal, subprocess, sys\n"
+              f"sys.path.insert(0, '{SOURCE}/bench')\n"
+              "from lib import ending\n"
+              "ending.prepare()\n"
+              f"subprocess.Popen(['sleep', '{number}'])\n"
+              "os.kill(os.getpid(), signal.SIGTERM)\n"
+              "signal.pause()\n")
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False)
+    equal((done.returncode, done.stderr), (1, "bench: terminated\n"))
+    equal(processes(f"sleep {number}"), [])
+
+
+main([test_sigterm, test_child_in_the_making])
