@@ -135,7 +135,7 @@ def operator(lab, host, guest):
         guest.good(f"ping -c {pings} -i 0.1 {DOM0}")
         job.kill(2)
         said = job.good(30)
-        read = host.good(f"tcpdump -nn -r {file} 2>/dev/null; rm {file}")
+        read = host.good(f"tcpdump -Z root -nn -r {file} 2>/dev/null; rm {file}")
         equal({word: read.count(word) for word in ("echo request", "echo reply")},
               {"echo request": pings, "echo reply": pings})
         say(said.strip())
