@@ -11,10 +11,19 @@ MACS = {"a": "00:16:3e:00:55:01", "b": "00:16:3e:00:55:02"}
 PATIENCE_S = 20
 
 
-def ip(*words):
-    done = subprocess.run(["ip", *words], capture_output=True, text=True, check=False)
+def run(*words):
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     if done.returncode:
-        raise Failed(f"ip {' '.join(words)}: {done.stderr.strip()}")
+        raise Failed(f"{' '.join(words)}: {done.stderr.strip()}")
+
+
+def inside(namespace):
+    """What goes before a command there. Not ip's own words, which mount a /sys and so fail in a chroot."""
+    return ["nsenter", f"--net=/run/netns/{namespace}"]
+
+
+def ip_in(namespace, *words):
+    run(*inside(namespace), "ip", *words)
 
 
 class Stack:
@@ -27,8 +36,8 @@ class Stack:
 
     def add(self, end):
         self.names[end] = f"sr-bench-{os.getpid()}-{end}"
-        ip("netns", "add", self.names[end])
-        ip("-n", self.names[end], "link", "set", "lo", "up")
+        run("ip", "netns", "add", self.names[end])
+        ip_in(self.names[end], "link", "set", "lo", "up")
 
     def __enter__(self):
         try:
@@ -42,7 +51,7 @@ class Stack:
         return self
 
     def command(self, end, *words):
-        return ["ip", "netns", "exec", self.names[end], *words]
+        return [*inside(self.names[end]), *words]
 
     def wait(self):
         limit = time.monotonic() + PATIENCE_S
@@ -107,13 +116,13 @@ class Bridge(Stack):
     def connect(self):
         self.add("bridge")
         between = self.names["bridge"]
-        ip("-n", between, "link", "add", "br0", "type", "bridge")
-        ip("-n", between, "link", "set", "br0", "up")
+        ip_in(between, "link", "add", "br0", "type", "bridge")
+        ip_in(between, "link", "set", "br0", "up")
         for end, address in ENDS.items():
-            ip("-n", between, "link", "add", f"to-{end}", "type", "veth", "peer", "eth0", "netns", self.names[end])
-            ip("-n", between, "link", "set", f"to-{end}", "master", "br0", "up")
-            ip("-n", self.names[end], "addr", "add", f"{address}/24", "dev", "eth0")
-            ip("-n", self.names[end], "link", "set", "eth0", "address", MACS[end], "up")
+            ip_in(between, "link", "add", f"to-{end}", "type", "veth", "peer", "eth0", "netns", self.names[end])
+            ip_in(between, "link", "set", f"to-{end}", "master", "br0", "up")
+            ip_in(self.names[end], "addr", "add", f"{address}/24", "dev", "eth0")
+            ip_in(self.names[end], "link", "set", "eth0", "address", MACS[end], "up")
 
 
 class Server:
