@@ -50,6 +50,17 @@ void sr_entry_prefetch(const struct sr_foreign *view, uint32_t ref)
 	__builtin_prefetch(sr_entry_v1(view, ref), 1);
 }
 
+void sr_entry_prefetch_page(const struct sr_foreign *view, uint32_t ref, uint16_t offset)
+{
+	uint32_t frame;
+
+	if (ref >= sr_grant_entries(1, view->max_frames))
+		return;
+	frame = __atomic_load_n(&sr_entry_v1(view, ref)->frame, __ATOMIC_RELAXED);
+	if (frame < view->nr_pages && offset < SR_PAGE_SIZE)
+		__builtin_prefetch(sr_foreign_page(view, frame) + offset, 1);
+}
+
 void sr_journal_begin(struct sr_conn *conn, enum sr_journal_op op, uint32_t handle)
 {
 	atomic_store_explicit(&conn->journal->handle, handle, memory_order_relaxed);

@@ -129,7 +129,13 @@ void sr_entry_close(struct sr_entry *e, uint64_t pins);
 struct grant_entry_v1 *sr_entry_v1(const struct sr_foreign *view, uint32_t ref);
 union grant_entry_v2 *sr_entry_v2(const struct sr_foreign *view, uint32_t ref);
 grant_status_t *sr_entry_status(const struct sr_foreign *view, uint32_t ref);
+
+/*
+ * Hints to the processor, that change nothing whatever the guest wrote: the entry of a reference,
+ * and the page that it seems to name (by version 1, what nearly all guests use).
+ */
 void sr_entry_prefetch(const struct sr_foreign *view, uint32_t ref);
+void sr_entry_prefetch_page(const struct sr_foreign *view, uint32_t ref, uint16_t offset);
 
 /* ---- grant_map.c ---- */
 void sr_map_one(struct sr_conn *conn, struct sr_grant_map *op);
