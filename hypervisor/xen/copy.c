@@ -45,29 +45,57 @@ void sr_xen_copier_free(struct sr_xen_copier *c)
 	free(c);
 }
 
-/* The operation for a segment. False: it is none of those that are done here. */
-static bool make(const struct sr_xen_own *own, const struct sr_copy_segment *s,
-		 struct gnttab_copy *op)
+/*
+ * Names bytes of ours in an operation whose flags say that both sides are references, and has it
+ * say that this one is a frame if it is. False: the bytes are none of `own`.
+ */
+static inline bool name_ours(const struct sr_xen_own *own, const void *mine, uint16_t len,
+			     struct gnttab_copy_ptr *ours, uint16_t by_ref, uint16_t *flags)
 {
-	bool from = s->flags & SR_COPY_SOURCE_GREF, to = s->flags & SR_COPY_DEST_GREF;
-	const union sr_copy_ptr *other = from ? &s->source : &s->dest;
-	const void *mine = from ? s->dest.virt : s->source.virt;
-	struct gnttab_copy_ptr theirs, ours = { .domid = DOMID_SELF };
+	size_t page;
 
-	if (from == to || !s->len || !sr_xen_own_find(own, mine, s->len, &ours.u.ref, &ours.offset))
+	if (!sr_xen_own_find(own, mine, len, &page, &ours->offset))
 		return false;
-	theirs = (struct gnttab_copy_ptr){
-		.u.ref = other->foreign.ref,
-		.domid = other->foreign.domid,
-		.offset = other->foreign.offset,
-	};
-	*op = (struct gnttab_copy){
-		.source = from ? theirs : ours,
-		.dest = from ? ours : theirs,
-		.len = s->len,
-		.flags = GNTCOPY_source_gref | GNTCOPY_dest_gref,
-		.status = GNTST_general_error,
-	};
+	ours->domid = DOMID_SELF;
+	if (own->frames) {
+		ours->u.gmfn = own->frames[page];
+		*flags &= (uint16_t)~by_ref;
+	} else {
+		ours->u.ref = own->refs[page];
+	}
+	return true;
+}
+
+static inline void name_theirs(const union sr_copy_ptr *other, struct gnttab_copy_ptr *theirs)
+{
+	theirs->u.ref = other->foreign.ref;
+	theirs->domid = other->foreign.domid;
+	theirs->offset = other->foreign.offset;
+}
+
+/* The operation for a segment, field by field. False: it is none of those that are done here. */
+static inline bool make(const struct sr_xen_own *own, const struct sr_copy_segment *s,
+			struct gnttab_copy *op)
+{
+	uint16_t flags = GNTCOPY_source_gref | GNTCOPY_dest_gref, way = s->flags;
+
+	if (!s->len)
+		return false;
+	if (way == SR_COPY_DEST_GREF) {
+		if (!name_ours(own, s->source.virt, s->len, &op->source, GNTCOPY_source_gref,
+			       &flags))
+			return false;
+		name_theirs(&s->dest, &op->dest);
+	} else if (way == SR_COPY_SOURCE_GREF) {
+		if (!name_ours(own, s->dest.virt, s->len, &op->dest, GNTCOPY_dest_gref, &flags))
+			return false;
+		name_theirs(&s->source, &op->source);
+	} else {
+		return false;
+	}
+	op->len = s->len;
+	op->flags = flags;
+	op->status = GNTST_general_error;
 	return true;
 }
 

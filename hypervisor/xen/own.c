@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "frames.h"
 #include "xen_impl.h"
 
 /* The pages that all processes of this domain together may share by gntalloc. */
@@ -23,6 +24,16 @@ static bool raise_limit(unsigned count)
 	rewind(file);
 	done = done && fprintf(file, "%ld\n", limit + (long)count) > 0;
 	return fclose(file) == 0 && done;
+}
+
+/* Without them the pages are named by their references. */
+static void find_frames(struct sr_xen_own *own, uint16_t domid, unsigned count)
+{
+	own->frames = calloc(count, sizeof(*own->frames));
+	if (!own->frames || !sr_xen_frames(domid, own->refs, count, own->frames))
+		return;
+	free(own->frames);
+	own->frames = NULL;
 }
 
 int sr_xen_own_alloc(struct sr_xen_own *own, uint16_t domid, unsigned count, void **addr)
@@ -51,8 +62,9 @@ int sr_xen_own_alloc(struct sr_xen_own *own, uint16_t domid, unsigned count, voi
 		sr_xen_own_free(own);
 		return rc;
 	}
+	find_frames(own, domid, count);
 	own->size = (size_t)count * SR_PAGE_SIZE;
-	/* Release: the references are there (sr_xen_own_find). */
+	/* Release: references and frames are there (sr_xen_own_find). */
 	__atomic_store_n(&own->base, p, __ATOMIC_RELEASE);
 	*addr = p;
 	return 0;
@@ -64,6 +76,7 @@ void sr_xen_own_free(struct sr_xen_own *own)
 		xengntshr_unshare(own->lib, own->base, (uint32_t)(own->size / SR_PAGE_SIZE));
 	if (own->lib)
 		xengntshr_close(own->lib);
+	free(own->frames);
 	free(own->refs);
 	*own = (struct sr_xen_own){ 0 };
 }

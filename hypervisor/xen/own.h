@@ -3,9 +3,9 @@
 #define SR_XEN_OWN_H
 
 /*
- * Memory that this domain grants to itself. A grant copy between it and another domain's page is
- * between two references, so nobody has to look up and pin our page for it: that costs a PV domain
- * more than the copy.
+ * Memory that this domain grants to itself. A grant copy between it and another domain's page names
+ * ours by its reference, or by its frame where that is known, so nobody has to look up and pin our
+ * page for it: that costs a PV domain more than the copy.
  *
  * Threads: sr_xen_own_alloc() before others look; the rest belongs to any thread.
  */
@@ -21,7 +21,8 @@ struct sr_xen_own {
 	xengntshr_handle *lib;
 	uint8_t *base; /* atomic; NULL: none */
 	size_t size;
-	uint32_t *refs; /* of each page */
+	uint32_t *refs;   /* of each page */
+	uint64_t *frames; /* of each page; NULL: they can't be known (frames.h) */
 };
 
 /* See sr_hv_copy_memory(). */
@@ -33,16 +34,16 @@ static inline bool sr_xen_own_any(const struct sr_xen_own *own)
 	return __atomic_load_n(&own->base, __ATOMIC_ACQUIRE) != NULL;
 }
 
-/* The reference of the page that holds these bytes, which may be none. False: there is not one. */
+/* The page that holds these bytes, by its number, and where in it. False: there is not one. */
 static inline bool sr_xen_own_find(const struct sr_xen_own *own, const void *p, uint16_t len,
-				   uint32_t *ref, uint16_t *offset)
+				   size_t *page, uint16_t *offset)
 {
 	const uint8_t *base = __atomic_load_n(&own->base, __ATOMIC_ACQUIRE);
 	uintptr_t at = (uintptr_t)p - (uintptr_t)base;
 
 	if (!base || at >= own->size || at % SR_PAGE_SIZE + len > SR_PAGE_SIZE)
 		return false;
-	*ref = own->refs[at / SR_PAGE_SIZE];
+	*page = at / SR_PAGE_SIZE;
 	*offset = (uint16_t)(at % SR_PAGE_SIZE);
 	return true;
 }
