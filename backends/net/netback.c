@@ -25,6 +25,8 @@
  */
 #define SR_NET_NICE        (-10)
 #define SR_DEFAULT_PACKETS 16384u
+/* For each large mbuf so many of a page: an eighth more memory. */
+#define SR_LARGE_SHARE 64u
 /* Of uplinks: what a guest may have at most. */
 #define SR_UPLINK_MTU 1500u
 
@@ -60,23 +62,32 @@ static void stop_lanes(struct sr_netback *nb)
 	}
 }
 
-/* As much memory for packets with mbufs of either kind. */
+/*
+ * As much memory for packets with mbufs of either kind, and where it is Xen that copies them, large
+ * ones for frames of 64 KiB.
+ */
 static int make_pool(struct sr_netback *nb, char *error, size_t error_size)
 {
-	unsigned count = (nb->opt.packets + 1) / 2;
+	unsigned count = (nb->opt.packets + 1) / 2, large = count / SR_LARGE_SHARE;
+	unsigned pages = count * SR_MBUF_PAGES;
 	void *memory = NULL;
 	int rc;
 
 	if (sr_hv_caps(nb->hv) & SR_CAP_CHEAP_MAP)
 		return sr_mbuf_pool_new("vifs", nb->opt.packets, &nb->pool, error, error_size);
-	rc = sr_eal_may_borrow() ? sr_hv_copy_memory(nb->hv, count * SR_MBUF_PAGES, &memory)
-				 : -ENOTSUP;
+	rc = sr_eal_may_borrow()
+		 ? sr_hv_copy_memory(nb->hv, pages + large * SR_MBUF_LARGE_PAGES, &memory)
+		 : -ENOTSUP;
 	if (rc && rc != -ENOTSUP && rc != -EBUSY)
 		sr_log(&nb->log, SR_LOG_WARNING,
 		       "no memory that Xen copies packets to and from by itself (%s), so it takes "
 		       "longer; is xen-gntalloc loaded?",
 		       strerror(-rc));
-	return sr_mbuf_pool_new_pages("vifs", count, memory, &nb->pool, error, error_size);
+	rc = sr_mbuf_pool_new_pages("vifs", count, memory, &nb->pool, error, error_size);
+	if (rc || !memory || !large)
+		return rc;
+	return sr_mbuf_pool_add_large(
+	    nb->pool, large, (char *)memory + (size_t)pages * SR_PAGE_SIZE, error, error_size);
 }
 
 static int make_fabric(struct sr_netback *nb, char *error, size_t error_size)
@@ -249,6 +260,6 @@ void sr_netback_free(struct sr_netback *nb)
 {
 	if (!nb)
 		return;
-	rte_mempool_free(nb->pool);
+	sr_mbuf_pool_free(nb->pool);
 	free(nb);
 }

@@ -235,6 +235,12 @@ static void piece(struct sr_netq *q, unsigned slot, const struct sr_gref_place *
 	q->moves[q->move_count++] = (struct sr_rx_move){ place->page + offset, from, len };
 }
 
+/* Bytes from here to the end of the page of ours that it lies in. */
+static uint32_t page_rest(const uint8_t *p)
+{
+	return (uint32_t)(SR_PAGE_SIZE - (uintptr_t)p % SR_PAGE_SIZE);
+}
+
 /* `len` bytes of the packet into the page of slot `slot` of the batch. */
 static void fill_page(struct sr_netq *q, unsigned slot, struct cursor *c, uint32_t offset,
 		      uint32_t len)
@@ -245,6 +251,7 @@ static void fill_page(struct sr_netq *q, unsigned slot, struct cursor *c, uint32
 
 	while (len) {
 		uint32_t n = c->seg->data_len - c->at;
+		const uint8_t *from;
 
 		if (!n) {
 			c->seg = c->seg->next;
@@ -252,8 +259,11 @@ static void fill_page(struct sr_netq *q, unsigned slot, struct cursor *c, uint32
 			continue;
 		}
 		n = n < len ? n : len;
-		piece(q, slot, place, gref, offset,
-		      rte_pktmbuf_mtod_offset(c->seg, const uint8_t *, c->at), n);
+		from = rte_pktmbuf_mtod_offset(c->seg, const uint8_t *, c->at);
+		/* Memory that Xen finds by itself is copied page by page. */
+		if (c->seg->data_len > SR_PAGE_SIZE)
+			n = RTE_MIN(n, page_rest(from));
+		piece(q, slot, place, gref, offset, from, n);
 		c->at += n;
 		offset += n;
 		len -= n;

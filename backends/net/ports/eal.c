@@ -208,10 +208,27 @@ int sr_mbuf_pool_new(const char *name, unsigned count, struct rte_mempool **pool
 /* --- mbufs of a page ----------------------------------------------------------------------------
  */
 
-#define PAGE      4096u
-#define PAGE_ROOM (RTE_PKTMBUF_HEADROOM + PAGE)
-/* What lies in front of a buffer, up to two pages in all: the data then begin with the second. */
-#define PAGE_PRIV (SR_MBUF_PAGES * PAGE - RTE_CACHE_LINE_SIZE - sizeof(struct rte_mbuf) - PAGE_ROOM)
+#define PAGE 4096u
+/* What lies in front of a buffer, up to a page in all: the data then begin with the next one. */
+#define PAGE_PRIV                                                                                  \
+	(PAGE - RTE_CACHE_LINE_SIZE - (unsigned)sizeof(struct rte_mbuf) - RTE_PKTMBUF_HEADROOM)
+
+/* What a pool of ours has in front of its mbufs. */
+struct pool_private {
+	struct rte_pktmbuf_pool_private mbufs;
+	uint64_t ours;
+	struct rte_mempool *large;
+};
+
+#define POOL_OURS 0x656772616c2f7273u /* no other pool has that there */
+
+static struct pool_private *private_of(struct rte_mempool *pool)
+{
+	struct pool_private *private = rte_mempool_get_priv(pool);
+
+	return pool->private_data_size >= sizeof(*private) && private->ours == POOL_OURS ? private
+											 : NULL;
+}
 
 static void free_zone(struct rte_mempool_memhdr *chunk, void *zone)
 {
@@ -219,9 +236,9 @@ static void free_zone(struct rte_mempool_memhdr *chunk, void *zone)
 }
 
 /* The pool's memory, which rte_mempool_free() lets go of, if it is not the caller's. */
-static int populate(struct rte_mempool *pool, const char *name, void *memory)
+static int populate(struct rte_mempool *pool, const char *name, unsigned pages, void *memory)
 {
-	size_t size = (size_t)pool->size * SR_MBUF_PAGES * PAGE;
+	size_t size = (size_t)pool->size * pages * PAGE;
 	const struct rte_memzone *zone;
 	int rc;
 
@@ -237,17 +254,20 @@ static int populate(struct rte_mempool *pool, const char *name, void *memory)
 	return rc;
 }
 
-/* Objects of exactly two pages, so that none lies across two huge ones. 0, or a negative errno. */
-static int fill_pages(struct rte_mempool *pool, const char *name, void *memory)
+/* Objects of exactly so many pages, so that none of two lies across two huge ones. */
+static int fill_pages(struct rte_mempool *pool, const char *name, unsigned pages, void *memory)
 {
-	struct rte_pktmbuf_pool_private private = { .mbuf_data_room_size = PAGE_ROOM,
-						    .mbuf_priv_size = PAGE_PRIV };
+	struct rte_pktmbuf_pool_private mbufs = {
+		.mbuf_data_room_size = (uint16_t)(RTE_PKTMBUF_HEADROOM + (pages - 1) * PAGE),
+		.mbuf_priv_size = PAGE_PRIV,
+	};
 	int rc = rte_mempool_set_ops_byname(pool, rte_mbuf_best_mempool_ops(), NULL);
 
 	if (rc)
 		return rc;
-	rte_pktmbuf_pool_init(pool, &private);
-	rc = populate(pool, name, memory);
+	rte_pktmbuf_pool_init(pool, &mbufs);
+	((struct pool_private *)rte_mempool_get_priv(pool))->ours = POOL_OURS;
+	rc = populate(pool, name, pages, memory);
 	if (rc <= 0)
 		return rc ? rc : -ENOMEM;
 	if (pool->populated_size != pool->size)
@@ -261,23 +281,61 @@ bool sr_eal_may_borrow(void)
 	return !rte_eal_has_hugepages();
 }
 
-int sr_mbuf_pool_new_pages(const char *name, unsigned count, void *memory,
-			   struct rte_mempool **pool, char *error, size_t size)
+/* 0, or a negative errno, and there is none. */
+static int new_pool(const char *name, unsigned count, unsigned pages, void *memory,
+		    struct rte_mempool **pool)
 {
 	char unique[RTE_MEMPOOL_NAMESIZE];
 	int rc;
 
 	unique_name(unique, name);
 	*pool = rte_mempool_create_empty(
-	    unique, count, sizeof(struct rte_mbuf) + PAGE_PRIV + PAGE_ROOM,
-	    RTE_MIN(POOL_CACHE, count / 4), sizeof(struct rte_pktmbuf_pool_private), SOCKET_ID_ANY,
-	    RTE_MEMPOOL_F_NO_SPREAD);
-	rc = *pool ? fill_pages(*pool, unique, memory) : -rte_errno;
-	if (!rc)
-		return 0;
-	rte_mempool_free(*pool);
-	*pool = NULL;
+	    unique, count, pages * PAGE - RTE_CACHE_LINE_SIZE, RTE_MIN(POOL_CACHE, count / 4),
+	    sizeof(struct pool_private), SOCKET_ID_ANY, RTE_MEMPOOL_F_NO_SPREAD);
+	rc = *pool ? fill_pages(*pool, unique, pages, memory) : -rte_errno;
+	if (rc) {
+		rte_mempool_free(*pool);
+		*pool = NULL;
+	}
+	return rc;
+}
+
+static int pool_error(unsigned count, unsigned pages, int rc, char *error, size_t size)
+{
 	return sr_plugin_error(error, size, rc,
 			       "no memory for %u packets (%u MiB): %s; give DPDK more", count,
-			       count / 1024 * SR_MBUF_PAGES * PAGE / 1024, strerror(-rc));
+			       (unsigned)((uint64_t)count * pages * PAGE >> 20), strerror(-rc));
+}
+
+int sr_mbuf_pool_new_pages(const char *name, unsigned count, void *memory,
+			   struct rte_mempool **pool, char *error, size_t size)
+{
+	int rc = new_pool(name, count, SR_MBUF_PAGES, memory, pool);
+
+	return rc ? pool_error(count, SR_MBUF_PAGES, rc, error, size) : 0;
+}
+
+int sr_mbuf_pool_add_large(struct rte_mempool *pool, unsigned count, void *memory, char *error,
+			   size_t size)
+{
+	struct pool_private *private = private_of(pool);
+	int rc = -EINVAL;
+
+	if (private && !private->large)
+		rc = new_pool("large", count, SR_MBUF_LARGE_PAGES, memory, &private->large);
+	return rc ? pool_error(count, SR_MBUF_LARGE_PAGES, rc, error, size) : 0;
+}
+
+struct rte_mempool *sr_mbuf_pool_large(struct rte_mempool *pool)
+{
+	const struct pool_private *private = private_of(pool);
+
+	return private ? private->large : NULL;
+}
+
+void sr_mbuf_pool_free(struct rte_mempool *pool)
+{
+	if (pool)
+		rte_mempool_free(sr_mbuf_pool_large(pool));
+	rte_mempool_free(pool);
 }

@@ -26,22 +26,32 @@
 #include <rte_tcp.h>
 #include <rte_udp.h>
 
+#include <ports/eal.h>
+
 #include "port.h"
 
 #define SR_TAP_FRAME_MAX (65536u + 64u) /* the largest TCP segment, and its Ethernet header */
 #define SR_TAP_PIECES    64u            /* mbufs of one frame, at most */
+/*
+ * Pages that hold the largest frame together with a large mbuf: one before it, which is all that
+ * most frames take, and one behind.
+ */
+#define SR_TAP_BESIDE_LARGE 2u
 
 struct sr_tap_queue {
 	int fd;
 	bool gone; /* atomic: somebody has deleted the device */
+	/* What the next frame is read into: the last spare, a large one if there is any, the
+	 * others. */
 	unsigned spares;
-	struct rte_mbuf *spare[SR_TAP_PIECES]; /* what the next frame is read into */
+	struct rte_mbuf *spare[SR_TAP_PIECES];
+	struct rte_mbuf *large;
 	struct sr_net_port_stats stats;
 } __rte_cache_aligned;
 
 struct sr_tap {
-	struct rte_mempool *pool;
-	unsigned queues, pieces; /* mbufs that hold the largest frame */
+	struct rte_mempool *pool, *large; /* NULL: there are no large mbufs */
+	unsigned queues, pieces;          /* mbufs that hold the largest frame */
 	char name[IFNAMSIZ];
 	struct sr_tap_queue queue[];
 };
@@ -119,25 +129,37 @@ static bool read_offload(struct rte_mbuf *m, const struct virtio_net_hdr *hdr)
 	return false;
 }
 
-static bool refill(const struct sr_tap *tap, struct sr_tap_queue *q)
+/* Mbufs for the largest frame, in their order: how many, 0: there are none. */
+static unsigned gather(const struct sr_tap *tap, struct sr_tap_queue *q, struct rte_mbuf **pieces)
 {
-	unsigned missing = tap->pieces - q->spares;
+	unsigned want = tap->pieces, count = 0;
 
-	if (missing && rte_pktmbuf_alloc_bulk(tap->pool, q->spare + q->spares, missing))
-		return false;
-	q->spares = tap->pieces;
-	return true;
+	if (!q->large && tap->large)
+		q->large = rte_pktmbuf_alloc(tap->large);
+	if (q->large)
+		want = SR_TAP_BESIDE_LARGE;
+	if (q->spares < want) {
+		if (rte_pktmbuf_alloc_bulk(tap->pool, q->spare + q->spares, want - q->spares))
+			return 0;
+		q->spares = want;
+	}
+	for (unsigned i = 0; i < want; i++) {
+		pieces[count++] = q->spare[q->spares - 1 - i];
+		if (i == 0 && q->large)
+			pieces[count++] = q->large;
+	}
+	return count;
 }
 
-/* Makes a packet of the first spare mbufs, which hold `len` bytes; the rest stays spare. */
-static struct rte_mbuf *chain(struct sr_tap_queue *q, size_t len)
+/* Makes a packet of the first of the pieces, which hold `len` bytes; the rest stays spare. */
+static struct rte_mbuf *chain(struct sr_tap_queue *q, struct rte_mbuf **pieces, size_t len)
 {
-	struct rte_mbuf *head = q->spare[0], *last = NULL;
+	struct rte_mbuf *head = pieces[0], *last = NULL;
 	unsigned used = 0;
 
 	head->pkt_len = (uint32_t)len;
 	do {
-		struct rte_mbuf *m = q->spare[used++];
+		struct rte_mbuf *m = pieces[used++];
 		size_t room = rte_pktmbuf_tailroom(m);
 
 		m->data_len = (uint16_t)(len < room ? len : room);
@@ -148,7 +170,10 @@ static struct rte_mbuf *chain(struct sr_tap_queue *q, size_t len)
 	} while (len);
 	head->nb_segs = (uint16_t)used;
 	q->spares -= used;
-	memmove(q->spare, q->spare + used, q->spares * sizeof(*q->spare));
+	if (q->large && used > 1) {
+		q->large = NULL;
+		q->spares++;
+	}
 	return head;
 }
 
@@ -166,18 +191,18 @@ static void vanish(struct sr_tap_queue *q)
 	__atomic_store_n(&q->gone, true, __ATOMIC_RELAXED);
 }
 
-static ssize_t read_frame(const struct sr_tap *tap, struct sr_tap_queue *q,
+static ssize_t read_frame(struct sr_tap_queue *q, struct rte_mbuf **pieces, unsigned count,
 			  struct virtio_net_hdr *hdr)
 {
-	struct iovec iov[SR_TAP_PIECES + 1] = { { .iov_base = hdr, .iov_len = sizeof(*hdr) } };
+	struct iovec iov[SR_TAP_PIECES + 1];
 	ssize_t got;
 
-	for (unsigned i = 0; i < tap->pieces; i++)
-		iov[i + 1] = (struct iovec){
-			.iov_base = rte_pktmbuf_mtod(q->spare[i], void *),
-			.iov_len = rte_pktmbuf_tailroom(q->spare[i]),
-		};
-	got = readv(q->fd, iov, (int)tap->pieces + 1);
+	iov[0] = (struct iovec){ .iov_base = hdr, .iov_len = sizeof(*hdr) };
+	for (unsigned i = 0; i < count; i++) {
+		iov[i + 1].iov_base = rte_pktmbuf_mtod(pieces[i], void *);
+		iov[i + 1].iov_len = rte_pktmbuf_tailroom(pieces[i]);
+	}
+	got = readv(q->fd, iov, (int)count + 1);
 	if (unlikely(got < 0 && errno == EBADFD))
 		vanish(q);
 	return got < (ssize_t)sizeof(*hdr) ? -1 : got - (ssize_t)sizeof(*hdr);
@@ -190,14 +215,15 @@ static unsigned tap_receive(void *port, unsigned queue, struct rte_mbuf **pkts, 
 	unsigned found = 0;
 
 	/* What can't be passed on counts as well: the loop is bounded by n, whatever comes. */
-	for (unsigned i = 0; i < n && !q->gone && refill(tap, q); i++) {
+	for (unsigned i = 0; i < n && !q->gone; i++) {
+		struct rte_mbuf *pieces[SR_TAP_PIECES], *m;
+		unsigned held = gather(tap, q, pieces);
 		struct virtio_net_hdr hdr;
-		ssize_t len = read_frame(tap, q, &hdr);
-		struct rte_mbuf *m;
+		ssize_t len = held ? read_frame(q, pieces, held, &hdr) : 0;
 
 		if (len <= 0)
 			break;
-		m = chain(q, (size_t)len);
+		m = chain(q, pieces, (size_t)len);
 		if (!read_offload(m, &hdr)) {
 			rte_pktmbuf_free(m);
 			count(&q->stats.rx_dropped, 1);
@@ -336,6 +362,7 @@ static void tap_close(void *port)
 		struct sr_tap_queue *q = &tap->queue[i];
 
 		rte_pktmbuf_free_bulk(q->spare, q->spares);
+		rte_pktmbuf_free(q->large);
 		if (q->fd >= 0)
 			close(q->fd);
 	}
@@ -360,6 +387,7 @@ static int tap_open(const struct sr_net_port_open *args, void **port, struct sr_
 		return fail(args, "be opened", -ENOMEM);
 	memset(tap, 0, size);
 	tap->pool = args->pool;
+	tap->large = sr_mbuf_pool_large(args->pool);
 	tap->queues = args->queues;
 	tap->pieces = (SR_TAP_FRAME_MAX + room - 1) / room;
 	snprintf(tap->name, sizeof(tap->name), "%s", args->args);

@@ -36,7 +36,7 @@ static void test_pool_of_pages(void **state)
 	assert_null(rte_pktmbuf_alloc(pages));
 	rte_pktmbuf_free_bulk(all, 600);
 	assert_true(rte_mempool_full(pages));
-	rte_mempool_free(pages);
+	sr_mbuf_pool_free(pages);
 	assert_int_equal(
 	    sr_mbuf_pool_new_pages("huge", 1u << 20, NULL, &pages, error, sizeof(error)), -ENOMEM);
 	assert_null(pages);
@@ -66,9 +66,43 @@ static void test_pool_in_memory(void **state)
 		assert_int_equal(rte_pktmbuf_tailroom(all[i]), 4096);
 	}
 	rte_pktmbuf_free_bulk(all, 300);
-	rte_mempool_free(pages);
+	sr_mbuf_pool_free(pages);
 	memset(memory, 0, size);
 	assert_int_equal(munmap(memory, size), 0);
+}
+
+/* Large ones come beside those of a page, and go with them. */
+static void test_large(void **state)
+{
+	struct rte_mempool *plain, *pages, *large;
+	struct rte_mbuf *all[8];
+
+	assert_int_equal(sr_mbuf_pool_new("plain", 16, &plain, error, sizeof(error)), 0);
+	assert_null(sr_mbuf_pool_large(plain));
+	assert_int_equal(sr_mbuf_pool_add_large(plain, 8, NULL, error, sizeof(error)), -EINVAL);
+	sr_mbuf_pool_free(plain);
+	assert_int_equal(sr_mbuf_pool_new_pages("pages", 16, NULL, &pages, error, sizeof(error)),
+			 0);
+	assert_null(sr_mbuf_pool_large(pages));
+	assert_int_equal(sr_mbuf_pool_add_large(pages, 1u << 20, NULL, error, sizeof(error)),
+			 -ENOMEM);
+	assert_null(sr_mbuf_pool_large(pages));
+	assert_int_equal(sr_mbuf_pool_add_large(pages, 8, NULL, error, sizeof(error)), 0);
+	assert_int_equal(sr_mbuf_pool_add_large(pages, 8, NULL, error, sizeof(error)), -EINVAL);
+	large = sr_mbuf_pool_large(pages);
+	assert_non_null(large);
+	assert_int_equal(rte_pktmbuf_alloc_bulk(large, all, 8), 0);
+	for (unsigned i = 0; i < 8; i++) {
+		assert_int_equal(rte_pktmbuf_mtod(all[i], uintptr_t) % 4096, 0);
+		assert_int_equal(rte_pktmbuf_tailroom(all[i]), 15 * 4096);
+		memset(rte_pktmbuf_append(all[i], 15 * 4096), (int)i, 15 * 4096);
+	}
+	for (unsigned i = 0; i < 8; i++)
+		assert_int_equal(rte_pktmbuf_mtod(all[i], uint8_t *)[15 * 4096 - 1], i);
+	assert_null(rte_pktmbuf_alloc(large));
+	rte_pktmbuf_free_bulk(all, 8);
+	sr_mbuf_pool_free(pages);
+	sr_mbuf_pool_free(NULL);
 }
 
 int main(void)
@@ -76,6 +110,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pool_of_pages),
 		cmocka_unit_test(test_pool_in_memory),
+		cmocka_unit_test(test_large),
 	};
 
 	if (sr_eal_start(&(struct sr_eal_options){ .huge = SR_EAL_HUGE_OFF, .memory_mb = 64 },

@@ -281,6 +281,73 @@ static void test_segments_from_the_machine(void **state)
 	assert_same(m, frame, sizeof(frame));
 }
 
+static struct rte_mbuf *get_segment(uint8_t *frame, size_t len)
+{
+	const struct virtio_net_hdr hdr = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+					    .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+					    .gso_size = 1448,
+					    .hdr_len = TCP_FRAME,
+					    .csum_start = 34,
+					    .csum_offset = 16 };
+	struct rte_mbuf *m;
+
+	make_tcp(frame, len);
+	machine_sends(&hdr, frame, len);
+	m = port_gets();
+	/* What fits one segment is none of several. */
+	assert_int_equal((m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) != 0, len > TCP_FRAME + 1448);
+	return m;
+}
+
+/* Frames go into a page, then into a large mbuf; where none is left, into pages as ever. */
+static void test_large_mbufs(void **state)
+{
+	static const struct {
+		size_t len;
+		unsigned segments;
+	} frames[] = { { 60, 1 },    { 4096, 1 }, { 4097, 2 }, { 60000, 2 },
+		       { 65535, 2 }, { 60, 1 },   { 30000, 2 } };
+	static uint8_t frame[65539];
+	const struct virtio_net_hdr hdr = { 0 };
+	struct rte_mempool *other = pool, *large;
+	struct rte_mbuf *kept[2], *m;
+
+	(void)state;
+	assert_int_equal(sr_mbuf_pool_new_pages("pages", 63, NULL, &pool, error, sizeof(error)), 0);
+	assert_int_equal(sr_mbuf_pool_add_large(pool, 2, NULL, error, sizeof(error)), 0);
+	large = sr_mbuf_pool_large(pool);
+	assert_int_equal(set_up(NULL), 0);
+	for (unsigned i = 0; i < sizeof(frames) / sizeof(frames[0]); i++) {
+		m = get_segment(frame, frames[i].len);
+		assert_int_equal(m->nb_segs, frames[i].segments);
+		if (frames[i].segments > 1)
+			assert_ptr_equal(m->next->pool, large);
+		assert_same(m, frame, frames[i].len);
+	}
+	/* The largest frame of all. */
+	set_mtu("sr-tap", 65521);
+	make_frame(frame, sizeof(frame), ETHERTYPE_VLAN);
+	machine_sends(&hdr, frame, sizeof(frame));
+	m = port_gets();
+	assert_int_equal(m->nb_segs, 3);
+	assert_same(m, frame, sizeof(frame));
+	for (unsigned i = 0; i < 2; i++) {
+		kept[i] = get_segment(frame, 60000);
+		assert_int_equal(kept[i]->nb_segs, 2);
+	}
+	m = get_segment(frame, 60000);
+	assert_int_equal(m->nb_segs, 15);
+	assert_same(m, frame, 60000);
+	rte_pktmbuf_free_bulk(kept, 2);
+	m = get_segment(frame, 60000);
+	assert_int_equal(m->nb_segs, 2);
+	assert_same(m, frame, 60000);
+	assert_int_equal(tear_down(NULL), 0);
+	assert_int_equal(rte_mempool_in_use_count(large), 0);
+	sr_mbuf_pool_free(pool);
+	pool = other;
+}
+
 /* A datagram of no bytes is whole: its header is shorter than TCP's. */
 static void test_small_datagrams_from_the_machine(void **state)
 {
@@ -391,6 +458,7 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_a_frame_of_too_many_pieces_is_dropped, set_up,
 						tear_down),
+		cmocka_unit_test(test_large_mbufs),
 		cmocka_unit_test(test_the_device_outlives_the_port),
 		cmocka_unit_test(test_the_device_vanishes),
 		cmocka_unit_test(test_bad_names),

@@ -96,6 +96,55 @@ static void headroom(void **state)
 	assert_memory_equal(got.bytes, bytes, got.len);
 }
 
+#define LARGE_ROOM (14u * SR_PAGE_SIZE)
+
+static struct rte_mempool *large;
+
+/* A page, and a segment of 13 pages or so that begins `off` bytes into a page of ours. */
+static struct rte_mbuf *in_large(uint16_t off, uint16_t len)
+{
+	struct rte_mbuf *m = rig_packet(bytes, SR_PAGE_SIZE, SR_PAGE_SIZE);
+	struct rte_mbuf *more = rte_pktmbuf_alloc(large);
+	uint8_t *data;
+
+	assert_non_null(more);
+	off = (uint16_t)(off + SR_PAGE_SIZE - rte_pktmbuf_mtod(more, uintptr_t) % SR_PAGE_SIZE);
+	data = (uint8_t *)rte_pktmbuf_append(more, (uint16_t)(off + len)) + off;
+	rte_pktmbuf_adj(more, off);
+	memcpy(data, bytes + SR_PAGE_SIZE, len);
+	rte_pktmbuf_chain(m, more);
+	return m;
+}
+
+static void give_large(uint16_t off, uint16_t len, unsigned slots, unsigned copies)
+{
+	rig_post(64, 32);
+	assert_int_equal(rig_give(in_large(off, len)), 1);
+	assert_true(rig_take(&got));
+	assert_int_equal(got.status, 0);
+	assert_int_equal(got.slots, slots);
+	assert_int_equal(got.len, SR_PAGE_SIZE + len);
+	assert_memory_equal(got.bytes, bytes, got.len);
+	assert_int_equal(sr_netq_stats(rig.q)->rx.copies, copies);
+}
+
+/* No copy goes beyond a page of ours, wherever a large segment begins. */
+static void large_segments(void **state)
+{
+	large = rte_pktmbuf_pool_create("large", 3, 0, 0, LARGE_ROOM + RTE_PKTMBUF_HEADROOM,
+					SOCKET_ID_ANY);
+	assert_non_null(large);
+	for (unsigned i = 0; i < sizeof(bytes); i++)
+		bytes[i] = (uint8_t)(i * 13 + i / 509);
+	give_large(0, 12 * SR_PAGE_SIZE, 13, 13);
+	give_large(100, 12 * SR_PAGE_SIZE, 13, 13 + 1 + 2 * 12);
+	rig_disconnect();
+	rig_connect(&(struct rig_options){ .features = RIG_ALL, .headroom = 256 });
+	/* Slots of 3840 bytes and pages of 4096: the borders of both cut it. */
+	give_large(0, 10 * SR_PAGE_SIZE, 12, 12 + 10);
+	rte_mempool_free(large);
+}
+
 /* Any sizes at any places: the same bytes come out. */
 static void any_fragments(void **state)
 {
@@ -135,6 +184,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		RIG_TEST(a_page_is_one_copy),
 		RIG_TEST(headroom),
+		RIG_TEST(large_segments),
 		RIG_TEST(any_fragments),
 	};
 

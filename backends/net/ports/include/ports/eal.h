@@ -45,7 +45,7 @@ void sr_eal_thread_unregister(void);
 
 /*
  * A pool of `count` mbufs of DPDK's usual size (2 KiB and headroom), to be freed by
- * rte_mempool_free(). The name is made unique.
+ * sr_mbuf_pool_free(). The name is made unique.
  */
 int sr_mbuf_pool_new(const char *name, unsigned count, struct rte_mempool **pool, char *error,
 		     size_t error_size);
@@ -60,7 +60,24 @@ int sr_mbuf_pool_new_pages(const char *name, unsigned count, void *memory,
 			   struct rte_mempool **pool, char *error, size_t error_size);
 #define SR_MBUF_PAGES 2u
 
-/* May packets lie in memory that is not DPDK's? Not where a device could have to read them itself. */
+/*
+ * Gives such a pool a companion of `count` mbufs whose data are 15 pages in a row (60 KiB and
+ * headroom), for whoever receives frames of 64 KiB: that is one mbuf, where it would be 15, and one
+ * piece of memory to read into. `memory`: SR_MBUF_LARGE_PAGES pages for each, else as above.
+ * -EINVAL: the pool is of another kind, or has one.
+ */
+int sr_mbuf_pool_add_large(struct rte_mempool *pool, unsigned count, void *memory, char *error,
+			   size_t error_size);
+#define SR_MBUF_LARGE_PAGES 16u
+
+/* The companion; NULL: none. `pool` may be any pool of mbufs. Any thread. */
+struct rte_mempool *sr_mbuf_pool_large(struct rte_mempool *pool);
+
+/* With its companion. NULL is allowed. */
+void sr_mbuf_pool_free(struct rte_mempool *pool);
+
+/* May packets lie in memory that is not DPDK's? Not where a device could have to read them itself.
+ */
 bool sr_eal_may_borrow(void);
 
 #endif
