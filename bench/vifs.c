@@ -21,7 +21,7 @@
 #include <hypervisor.h>
 #include <netfront/netfront.h>
 
-#define MAX_VIFS   64u
+#define MAX_VIFS   256u
 #define BURST      32u
 #define PAGE       4096u
 #define MIN_BYTES  60u

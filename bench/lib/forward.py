@@ -4,7 +4,7 @@ import subprocess
 
 from .testpmd import Failed
 
-COUNTS = [2, 4, 8, 16, 32, 64]
+COUNTS = [2, 4, 8, 16, 32, 64, 256]
 GUESTS = 16  # at most; then they have several vifs each
 
 

@@ -13,20 +13,22 @@ static bool stopped(void)
 	return __atomic_load_n(&stop, __ATOMIC_RELAXED);
 }
 
+#define put(to, what) __atomic_store_n(to, what, __ATOMIC_RELAXED)
+
 /* Slots of the ring and the headers behind them, as fast as it goes. */
 static void *scribble(void *arg)
 {
-	volatile uint32_t *slots = (volatile uint32_t *)(void *)(rig.tx_page + 64);
-	volatile uint8_t *data = rig.pages;
+	uint32_t *slots = (uint32_t *)(void *)(rig.tx_page + 64);
+	uint8_t *data = rig.pages;
 	uint32_t random = 12345;
 
 	while (!stopped()) {
 		random = random * 1664525u + 1013904223u;
-		slots[random >> 8 & 15] = random >> 4;
-		data[random >> 20 & 63] = (uint8_t)random;
-		data[12] = 8;
-		data[13] = 0;
-		data[14] = 0x45;
+		put(&slots[random >> 8 & 15], random >> 4);
+		put(&data[random >> 20 & 63], (uint8_t)random);
+		put(&data[12], 8);
+		put(&data[13], 0);
+		put(&data[14], 0x45);
 	}
 	return NULL;
 }
