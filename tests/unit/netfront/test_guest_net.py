@@ -76,11 +76,11 @@ class Pair:
         equal(self.wire.communicate(timeout=30)[0], "")
         equal(self.wire.returncode, 0)
 
-    def start(self, side, *command, options=()):
-        """A guest whose output is `command`'s, behind the lines of guest-net's own."""
+    def start(self, side, *command, options=(), by=()):
+        """A guest whose output is `command`'s, behind the lines of guest-net's own. `by`: what starts it."""
         number = side + 1
         process = subprocess.Popen(
-            [GUEST_NET, f"{self.machine.address()}#{self.domids[side]}", "0",
+            [*by, GUEST_NET, f"{self.machine.address()}#{self.domids[side]}", "0",
              "--ip", f"10.9.0.{number}/24", "--ip", f"fd00::{number}/64",
              "--mac", f"00:16:3e:00:00:0{number}", *self.own[side], *options, "--", *command],
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
@@ -199,6 +199,31 @@ def test_reconnect():
         assert last["bytes"] > 0, out
 
 
+def policies(process):
+    """The scheduling policies of its threads, sorted."""
+    return sorted(os.sched_getscheduler(int(task)) for task in os.listdir(f"/proc/{process.pid}/task"))
+
+
+def child(process):
+    with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as file:
+        return int(file.read().split()[0])
+
+
+def test_policy():
+    """what moves packets lets programs have their turn; a policy that the operator has given stays"""
+    with Pair("--queues", "2") as pair:
+        guest = pair.start(0, "sleep", "1000")
+        limit = time.monotonic() + 10
+        while policies(guest).count(os.SCHED_BATCH) != 2 and time.monotonic() < limit:
+            time.sleep(0.01)
+        found = policies(guest)
+        equal(found.count(os.SCHED_BATCH), 2)
+        equal(found.count(os.SCHED_OTHER), len(found) - 2)
+        equal(os.sched_getscheduler(child(guest)), os.SCHED_OTHER)
+        guest = pair.start(1, "sleep", "1000", by=["chrt", "--idle", "0"])
+        equal(set(policies(guest)), {os.SCHED_IDLE})
+
+
 def test_ends():
     """the command's status is guest-net's; SIGTERM ends both; mistakes are told"""
     with Pair() as pair:
@@ -219,4 +244,4 @@ def test_ends():
 
 
 main([test_ping, test_jumbo, test_tcp, test_tcp6_reverse, test_tcp_plain, test_udp,
-      test_reconnect, test_ends])
+      test_reconnect, test_policy, test_ends])
