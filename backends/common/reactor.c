@@ -298,8 +298,10 @@ static void take_descriptors(struct sr_thread *t, int timeout)
 	if (timeout)
 		t->now = sr_clock_now(&t->clock);
 	for (int i = 0; i < n; i++)
-		/* The event channels and the mailbox have no source: looked at in each round. */
-		if (events[i].data.ptr)
+		/* The mailbox has no source: it is looked at in each round. */
+		if (events[i].data.ptr == t->ev)
+			take_events(t);
+		else if (events[i].data.ptr)
 			activate(t, events[i].data.ptr);
 }
 
@@ -348,7 +350,7 @@ static bool is_settled(struct sr_thread *t)
 /* An event need not be told to the epoll set while nobody sleeps on it. */
 static void watch_events(struct sr_thread *t, bool watched)
 {
-	struct epoll_event event = { .events = EPOLLIN };
+	struct epoll_event event = { .events = EPOLLIN, .data.ptr = t->ev };
 
 	if (t->ev_watched == watched)
 		return;
@@ -367,7 +369,8 @@ static void sleep_until_event(struct sr_thread *t)
 		wait_for_event(t);
 	} else {
 		take_descriptors(t, t->ev_watched ? -1 : SR_UNTOLD_MS);
-		take_events(t);
+		if (!t->ev_watched)
+			take_events(t);
 	}
 	adapt(t, t->now - t->idle_since);
 	t->idle_since = 0;
@@ -424,9 +427,9 @@ static void *thread_main(void *arg)
 /* --- start and stop -----------------------------------------------------------------------------
  */
 
-static int epoll_add(int epoll, int fd)
+static int epoll_add(int epoll, int fd, void *what)
 {
-	struct epoll_event event = { .events = EPOLLIN };
+	struct epoll_event event = { .events = EPOLLIN, .data.ptr = what };
 
 	return epoll_ctl(epoll, EPOLL_CTL_ADD, fd, &event) ? -errno : 0;
 }
@@ -486,9 +489,9 @@ int sr_thread_start(struct sr_hypervisor *hv, const struct sr_thread_options *op
 		rc = sr_evtchn_open(hv, &t->ev);
 	t->can_wait = !rc && !sr_evtchn_prepare_wait(t->ev);
 	if (!rc)
-		rc = epoll_add(t->epoll, t->box.fd);
+		rc = epoll_add(t->epoll, t->box.fd, NULL);
 	if (!rc)
-		rc = epoll_add(t->epoll, sr_evtchn_fd(t->ev));
+		rc = epoll_add(t->epoll, sr_evtchn_fd(t->ev), t->ev);
 	t->ev_watched = !rc;
 	if (!rc)
 		rc = start_pthread(t, options);

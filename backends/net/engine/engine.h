@@ -32,10 +32,11 @@
 #include <net/stats.h>
 #include <ring/netif.h>
 
-#define SR_NET_BATCH    32u  /* packets that are published together */
-#define SR_NET_COPIES   256u /* pieces of one grant copy */
-#define SR_NET_STASH    64u  /* mbufs at hand */
-#define SR_NET_SEGMENTS 128u /* that one packet is cut into, at most */
+#define SR_NET_BATCH     32u  /* packets that are published together */
+#define SR_NET_COPIES    256u /* pieces of one grant copy */
+#define SR_NET_STASH     64u  /* mbufs at hand */
+#define SR_NET_STASH_MIN 4u   /* after a rest */
+#define SR_NET_SEGMENTS  128u /* that one packet is cut into, at most */
 
 /* --- grefs.c: static mappings -----------------------------------------------------------------
  */
@@ -215,7 +216,7 @@ struct sr_netq {
 	uint64_t stalled_since; /* 0: not, or not known yet */
 	uint8_t *fates;         /* of the packets at hand; NULL: nobody asks */
 	uint32_t rx_replay;     /* requests below it are taken from the record */
-	unsigned stashed;
+	unsigned stashed, stash_next; /* how many are taken at once, a power of two */
 	struct rte_mbuf *stash[SR_NET_STASH];
 	struct sr_net_copies copies;
 	/* The batch at hand, of either direction. */

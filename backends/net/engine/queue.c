@@ -19,15 +19,21 @@ int sr_netq_break(struct sr_netq *q, const char *what)
 	return -EPROTO;
 }
 
+/*
+ * Few at first, for what a queue rests with is given back: a guest that sends acknowledgements only
+ * takes some between two rests.
+ */
 struct rte_mbuf *sr_netq_mbuf_slow(struct sr_netq *q)
 {
-	unsigned n = SR_NET_STASH;
+	unsigned n = q->stash_next;
 
 	/* All or nothing, so less is asked for where the pool runs dry. */
 	while (n && rte_pktmbuf_alloc_bulk(q->set.pool, q->stash, n))
 		n /= 4;
 	if (!n)
 		return NULL;
+	if (q->stash_next < SR_NET_STASH)
+		q->stash_next *= 2;
 	q->stashed = n - 1;
 	return q->stash[n - 1];
 }
@@ -76,6 +82,7 @@ bool sr_netq_arm_receive(struct sr_netq *q)
 	/* Of hundreds of vifs that rest, those at hand would be all that there are. */
 	rte_pktmbuf_free_bulk(q->stash, q->stashed);
 	q->stashed = 0;
+	q->stash_next = SR_NET_STASH_MIN;
 	return false;
 }
 
@@ -295,6 +302,7 @@ int sr_netq_attach(const struct sr_netq_setup *setup, struct sr_netq **out, char
 	q->ev = setup->ev;
 	q->domid = setup->domid;
 	q->features = setup->features;
+	q->stash_next = SR_NET_STASH_MIN;
 	if (setup->log)
 		q->log = *setup->log;
 	rc = attach(q, &what);

@@ -210,6 +210,7 @@ unsigned sr_port_poll(struct sr_member_port *port, uint64_t now)
 	if (unlikely(port->broken))
 		return 0;
 	port->lane->now = now;
+	port->drained = false;
 	n = budget(port, now);
 	if (likely(n)) {
 		got = member->ops.receive(member->arg, port->index, pkts, n);
@@ -217,6 +218,7 @@ unsigned sr_port_poll(struct sr_member_port *port, uint64_t now)
 			sr_port_break(port);
 			return 0;
 		}
+		port->drained = (unsigned)got < n;
 		if (got) {
 			forward_burst(port, pkts, (unsigned)got);
 			sr_lane_flush(port->lane);

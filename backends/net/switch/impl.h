@@ -112,6 +112,7 @@ struct sr_member_port {
 	struct sr_lane *lane;
 	unsigned burst; /* packets to take at once: fewer while they are flooded */
 	bool broken, limited;
+	bool drained; /* the last receive() gave less than it was asked for */
 	bool started; /* the control thread's */
 	struct sr_outlet *out;
 	void *source; /* run.c's */

@@ -170,8 +170,12 @@ static void end_pause(struct queue_run *queue, enum pause why)
 static unsigned receive_poll(struct sr_source *source, uint64_t now)
 {
 	struct queue_run *queue = container(source, struct queue_run, receive);
+	unsigned done = sr_port_poll(queue->port, to_ns(queue->lane, now));
 
-	return sr_port_poll(queue->port, to_ns(queue->lane, now));
+	/* A descriptor that is waited for tells of more by itself: no second look, a system call.
+	 */
+	source->pausing = queue->port->drained && source->fd >= 0;
+	return done;
 }
 
 /* True: not idle. */

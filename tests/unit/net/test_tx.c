@@ -382,6 +382,27 @@ static void no_mbufs(void **state)
 	rte_pktmbuf_free(m[0]);
 }
 
+/* Those at hand are a few for a few packets, again after a rest, and none while it rests. */
+static void few_at_hand(void **state)
+{
+	struct rte_mbuf *m[120];
+
+	for (unsigned round = 0; round < 2; round++) {
+		rig_tx(0, 0, 0, 1, 60);
+		rig_tx_publish();
+		assert_int_equal(rig_receive(m, 1), 1);
+		assert_in_range(rte_mempool_in_use_count(rig.pool) - rig.mbufs, 1, 4);
+		for (unsigned i = 0; i < 119; i++)
+			rig_tx(0, 0, 0, 1, 60);
+		rig_tx_publish();
+		assert_int_equal(rig_receive(m + 1, 119), 119);
+		assert_false(sr_netq_arm_receive(rig.q));
+		assert_int_equal(rte_mempool_in_use_count(rig.pool) - rig.mbufs, 120);
+		rte_pktmbuf_free_bulk(m, 120);
+		assert_int_equal(rig_tx_all(NETIF_RSP_OKAY), 120);
+	}
+}
+
 /* --- events -------------------------------------------------------------------------------------
  */
 
@@ -520,6 +541,7 @@ int main(void)
 		RIG_TEST(multicast_list),
 		RIG_TEST(bad_grants),
 		RIG_TEST(no_mbufs),
+		RIG_TEST(few_at_hand),
 		RIG_TEST(events),
 		RIG_TEST(events_of_what_is_dropped),
 		RIG_TEST(rests_without_mbufs),
