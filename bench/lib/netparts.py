@@ -41,22 +41,25 @@ def alternate(rounds, makers, run, progress):
 def iperf_summary(rounds):
     keys = ("gbit_s", "cpu_s_per_gb", "backend_cpu_s_per_gb", "lost_percent")
     result = {label: {key: median(rounds, label, key) for key in keys} for label in rounds[0]}
-    ours, peer = stacks.Vifs.plain, stacks.Bridge.label
-    result["ratio"] = statistics.median(r[ours]["gbit_s"] / r[peer]["gbit_s"] for r in rounds)
+    ours = stacks.Vifs.plain
+    for key, peer in ("ratio", stacks.Bridge.label), ("relay_ratio", stacks.Relay.label):
+        result[key] = statistics.median(r[ours]["gbit_s"] / r[peer]["gbit_s"] for r in rounds)
     return result
 
 
-def iperf_table(found):
-    say("\niperf3 between two guests on splitringd, and between two namespaces on a Linux bridge (medians)")
-    say(f"  {'':15} {'Gbit/s':>9} {'bridge':>9} {'ratio':>7}   {'CPU s a GB':>11} {'bridge':>9} {'splitringd':>11}")
+def iperf_table(found, congestion):
+    columns = (stacks.Vifs.plain, stacks.Relay.label, stacks.Bridge.label)
+    say(f"\niperf3 between two guests on splitringd, two namespaces whose TAPs a relay joins, and two on a Linux bridge "
+        f"(medians; {congestion} congestion control)")
+    say(f"  {'':15} {'Gbit/s':>9} {'relay':>9} {'bridge':>9} {'of relay':>9} {'ratio':>7}   "
+        f"{'CPU s a GB':>11} {'relay':>9} {'bridge':>9} {'splitringd':>11}")
     for name, result in found.items():
-        ours, peer = result[stacks.Vifs.plain], result[stacks.Bridge.label]
-        say(f"  {name:15} {shown(ours['gbit_s']):>9} {shown(peer['gbit_s']):>9} {result['ratio']:6.2f}x   "
-            f"{shown(ours['cpu_s_per_gb']):>11} {shown(peer['cpu_s_per_gb']):>9} "
-            f"{shown(ours['backend_cpu_s_per_gb']):>11}")
+        say(f"  {name:15} " + " ".join(f"{shown(result[label]['gbit_s']):>9}" for label in columns) +
+            f" {result['relay_ratio']:8.2f}x {result['ratio']:6.2f}x   {shown(result[columns[0]]['cpu_s_per_gb']):>11} " +
+            " ".join(f"{shown(result[label]['cpu_s_per_gb']):>9}" for label in columns[1:]) +
+            f" {shown(result[columns[0]]['backend_cpu_s_per_gb']):>11}")
     udp = found["udp"]
-    say(f"  UDP lost: {shown(udp[stacks.Vifs.plain]['lost_percent'], 1)} %, "
-        f"bridge {shown(udp[stacks.Bridge.label]['lost_percent'], 1)} %")
+    say("  UDP lost, %: " + ", ".join(f"{label} {shown(udp[label]['lost_percent'], 1)}" for label in columns))
     say(f"  floor: {IPERF_FLOOR}x for TCP: "
         f"{'reached' if all(r['ratio'] >= IPERF_FLOOR for n, r in found.items() if n != 'udp') else 'NOT REACHED'}")
 
@@ -65,15 +68,17 @@ def iperf(args, progress):
     def run(stack):
         return {name: traffic.iperf(stack, name, args.runtime) for name in traffic.IPERF}
 
-    rounds = alternate(args.rounds, [lambda: stacks.Vifs(args.build), stacks.Bridge], run,
+    makers = [lambda: stacks.Vifs(args.build), lambda: stacks.Relay(args.build), stacks.Bridge]
+    rounds = alternate(args.rounds, makers, run,
                        lambda text: progress(text and f"iperf3: {text}"))
     found = {name: iperf_summary([{label: runs[name] for label, runs in r.items()} for r in rounds])
              for name in traffic.IPERF}
-    iperf_table(found)
+    congestion = args.congestion or traffic.congestion()
+    iperf_table(found, congestion)
     for name, result in found.items():
         plot.bars(f"{args.out}/net-iperf-{name}.svg", f"iperf3, {name}",
                   [(label, result[label]["gbit_s"]) for label in rounds[0]], "Gbit/s", 2)
-    return {"workloads": found, "rounds": rounds}
+    return {"congestion": congestion, "workloads": found, "rounds": rounds}
 
 
 # --- latency ----------------------------------------------------------------------------------------------------------
@@ -92,7 +97,8 @@ def latency(args, progress):
     def run(stack):
         return {load: traffic.latency(stack, load, args.runtime) for load in traffic.LOADS}
 
-    makers = [lambda mode=mode: stacks.Vifs(args.build, mode) for mode in MODES] + [stacks.Bridge]
+    makers = [lambda mode=mode: stacks.Vifs(args.build, mode) for mode in MODES] + \
+        [lambda: stacks.Relay(args.build), stacks.Bridge]
     rounds = alternate(args.rounds, makers, run, lambda text: progress(text and f"latency: {text}"))
     found = {label: {load: {key: statistics.median(r[label][load][key] for r in rounds)
                             for key in ("p50_us", "p99_us")} for load in traffic.LOADS} for label in rounds[0]}

@@ -6,6 +6,7 @@ import time
 from .fio import Failed, cpu_seconds
 from .machine import Machine
 
+NETWORK, BITS = "10.83.7.0", 24
 ENDS = {"a": "10.83.7.1", "b": "10.83.7.2"}
 MACS = {"a": "00:16:3e:00:55:01", "b": "00:16:3e:00:55:02"}
 PATIENCE_S = 20
@@ -30,6 +31,8 @@ class Stack:
     """`with Stack() as stack:` the namespaces are there and ping each other."""
 
     label = None
+    # TCP's congestion control between the ends, for a class and those below it; None: the system's.
+    congestion = None
 
     def __init__(self):
         self.names = {}
@@ -45,6 +48,7 @@ class Stack:
                 self.add(end)
             self.connect()
             self.wait()
+            self.choose_congestion()
         except BaseException:
             self.__exit__()
             raise
@@ -53,6 +57,10 @@ class Stack:
     def command(self, end, *words):
         return [*inside(self.names[end]), *words]
 
+    def set_address(self, end):
+        ip_in(self.names[end], "addr", "add", f"{ENDS[end]}/{BITS}", "dev", "eth0")
+        ip_in(self.names[end], "link", "set", "eth0", "address", MACS[end], "up")
+
     def wait(self):
         limit = time.monotonic() + PATIENCE_S
         while subprocess.run(self.command("a", "ping", "-c", "1", "-W", "1", ENDS["b"]),
@@ -60,6 +68,12 @@ class Stack:
             if time.monotonic() > limit:
                 raise Failed(f"{self.label}: no ping from one end to the other")
             time.sleep(0.1)
+
+    def choose_congestion(self):
+        """By the route, so that connections have it from their first moment: BBR's pacing stays with one that began by it."""
+        for end, address in ENDS.items() if self.congestion else ():
+            ip_in(self.names[end], "route", "replace", f"{NETWORK}/{BITS}", "dev", "eth0", "src", address,
+                  "congctl", self.congestion)
 
     def backend_cpu(self):
         """Seconds that the backend has worked; None where the kernel does the work in whoever's time."""
@@ -93,7 +107,7 @@ class Vifs(Stack):
             config = self.machine.path(f"{end}.cfg")
             with open(config, "w", encoding="utf-8") as file:
                 file.write(f'name = "{end}"\nmemory = 64\nkernel = "{self.machine.build}/tools/guest-net"\n'
-                           f'extra = "--netns {self.names[end]} --ip {address}/24"\n'
+                           f'extra = "--netns {self.names[end]} --ip {address}/{BITS}"\n'
                            f'vif = [ "mac={MACS[end]},bridge=bench0" ]\n')
             self.machine.splitring("create", config)
 
@@ -118,11 +132,38 @@ class Bridge(Stack):
         between = self.names["bridge"]
         ip_in(between, "link", "add", "br0", "type", "bridge")
         ip_in(between, "link", "set", "br0", "up")
-        for end, address in ENDS.items():
+        for end in ENDS:
             ip_in(between, "link", "add", f"to-{end}", "type", "veth", "peer", "eth0", "netns", self.names[end])
             ip_in(between, "link", "set", f"to-{end}", "master", "br0", "up")
-            ip_in(self.names[end], "addr", "add", f"{address}/24", "dev", "eth0")
-            ip_in(self.names[end], "link", "set", "eth0", "address", MACS[end], "up")
+            self.set_address(end)
+
+
+class Relay(Stack):
+    """A TAP in each namespace and one program that does no more than to move packets: what guests can't do without."""
+
+    label = "two TAPs, a relay"
+
+    def __init__(self, build):
+        super().__init__()
+        self.program = f"{build}/bench/bench-relay"
+        self.process = None
+
+    def connect(self):
+        self.process = subprocess.Popen([self.program, *(self.names[end] for end in ENDS)], stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, text=True)
+        if self.process.stdout.readline() != "ready\n":
+            raise Failed(f"{self.program} did not start")
+        for end in ENDS:
+            self.set_address(end)
+
+    def backend_cpu(self):
+        return cpu_seconds(self.process.pid)
+
+    def disconnect(self):
+        if self.process:
+            self.process.terminate()
+            self.process.communicate()
+            self.process = None
 
 
 class Server:

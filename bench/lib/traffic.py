@@ -31,6 +31,12 @@ def busy_seconds():
     return (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
 
 
+def congestion():
+    """TCP's congestion control where nobody says another."""
+    with open("/proc/sys/net/ipv4/tcp_congestion_control", encoding="ascii") as file:
+        return file.read().strip()
+
+
 def run(command, seconds):
     try:
         return subprocess.run(command, capture_output=True, text=True, timeout=seconds + START_S, check=False)

@@ -56,22 +56,26 @@ def stacks():
 
 
 def test_iperf():
-    """iperf3 between guests and over a bridge"""
+    """iperf3 between guests, over a relay and over a bridge"""
     stacks()
-    report, text, plots = bench("--part", "iperf", needs=["iperf3", "ping"])
+    report, text, plots = bench("--part", "iperf", "--congestion", "reno", needs=["iperf3", "ping"])
+    equal(report["iperf"]["congestion"], "reno")
+    assert "reno congestion control" in text, text
     equal(sorted(report["iperf"]["workloads"]), sorted(traffic.IPERF))
     for name, found in report["iperf"]["workloads"].items():
         assert found["ratio"] > 0 and f"net-iperf-{name}.svg" in plots and name in text, (name, found)
         assert found["splitring adaptive"]["backend_cpu_s_per_gb"] is not None, found
-        assert found["veth + bridge"]["cpu_s_per_gb"] > 0, found
+        assert found["relay_ratio"] > 0, found
+        for label in "two TAPs, a relay", "veth + bridge":
+            assert found[label]["gbit_s"] > 0 and found[label]["cpu_s_per_gb"] > 0, found
 
 
 def test_latency():
-    """round trips in each mode of splitringd, and over a bridge"""
+    """round trips in each mode of splitringd, over a relay and over a bridge"""
     stacks()
     report, text, plots = bench("--part", "latency", needs=["sockperf", "iperf3", "ping"])
     equal(sorted(report["latency"]["medians"]),
-          ["splitring adaptive", "splitring interrupt", "splitring poll", "veth + bridge"])
+          ["splitring adaptive", "splitring interrupt", "splitring poll", "two TAPs, a relay", "veth + bridge"])
     for label, found in report["latency"]["medians"].items():
         equal(sorted(found), sorted(traffic.LOADS))
         assert all(0 < f["p50_us"] <= f["p99_us"] for f in found.values()) and label in text, (label, found)
