@@ -4,9 +4,10 @@
  *
  *     bench-relay NAMESPACE NAMESPACE
  *
- * Makes an interface, eth0, in each of two namespaces of `ip netns`, with the offloads that guest-net
- * has, and moves packets between them until it is ended, in one thread and with one buffer: a read
- * and a write a packet, no ring, no switch, no other process. Prints "ready" before the first.
+ * Makes an interface, eth0, in each of two namespaces of `ip netns`, with the offloads that
+ * guest-net has, and moves packets between them until it is ended, in one thread and with one
+ * buffer: a read and a write a packet, no ring, no switch, no other process. Prints "ready" before
+ * the first.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -224,6 +224,21 @@ def test_policy():
         equal(set(policies(guest)), {os.SCHED_IDLE})
 
 
+def test_interface():
+    """the interface goes down and comes up again; it is deleted, which is told once"""
+    need("ping")
+    with Pair() as pair:
+        pair.start(0, "sleep", "1000")
+        out, _ = pair.talk("sh", "-c", "ip link set eth0 down && ip link set eth0 up && "
+                           "ping -i 0.002 -c 50 -w 20 10.9.0.1")
+        assert "50 received" in out, out
+        guest = pair.start(1, "sh", "-c", "ip link delete eth0 && sleep 0.2")
+        out, _ = guest.communicate(timeout=30)
+        pair.sides.remove(guest)
+        equal(guest.returncode, 0)
+        equal(out.count("the interface is gone"), 1)
+
+
 def test_ends():
     """the command's status is guest-net's; SIGTERM ends both; mistakes are told"""
     with Pair() as pair:
@@ -244,4 +259,4 @@ def test_ends():
 
 
 main([test_ping, test_jumbo, test_tcp, test_tcp6_reverse, test_tcp_plain, test_udp,
-      test_reconnect, test_policy, test_ends])
+      test_reconnect, test_policy, test_interface, test_ends])

@@ -71,7 +71,8 @@ struct guest_net_pump {
 	struct sr_netfront_queue *queue;
 	unsigned index, spin_us;
 	int tap;
-	int stop_fd; /* readable: come to an end */
+	bool tap_gone; /* and not looked at any more */
+	int stop_fd;   /* readable: come to an end */
 	pthread_t thread;
 	uint8_t *buffers; /* to send from; page-aligned, granted */
 	unsigned *free;   /* a stack of their indices */

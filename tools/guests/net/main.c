@@ -37,8 +37,9 @@ static void on_event(void *arg, enum sr_netfront_event event)
 }
 
 /*
- * Packets may wait until whoever is running has had its turn: then there are several a wake-up. With
- * a core free they go at once all the same. Another policy than the ordinary one is the operator's.
+ * Packets may wait until whoever is running has had its turn: then there are several a wake-up.
+ * With a core free they go at once all the same. Another policy than the ordinary one is the
+ * operator's.
  */
 static void move_in_batches(void)
 {
@@ -62,16 +63,16 @@ static int start_pumps(struct guest *g)
 	int rc = 0;
 
 	(void)eventfd_read(g->stop_fd, &n);
+	/* First: a queue that isn't attached looks like one whose interface is gone. */
+	for (unsigned i = 0; i < g->queues && g->queues > 1; i++)
+		guest_net_attach(g->taps[i], i < info->queues);
 	for (unsigned i = 0; !rc && i < g->queues && i < info->queues; i++) {
 		rc = -pthread_create(&g->pumps[i].thread, NULL, run_pump, &g->pumps[i]);
 		if (!rc)
 			g->running++;
 	}
-	for (unsigned i = 0; i < g->queues; i++) {
-		if (g->queues > 1)
-			guest_net_attach(g->taps[i], i < info->queues);
+	for (unsigned i = 0; i < g->queues; i++)
 		guest_net_carrier(g->taps[i], sr_netfront_carrier(g->front));
-	}
 	return rc;
 }
 

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/uio.h>
@@ -169,6 +170,13 @@ static uint64_t now_us(void)
 	return (uint64_t)t.tv_sec * 1000000u + (uint64_t)t.tv_nsec / 1000u;
 }
 
+/* Somebody has deleted the interface. The vif is served on; what comes from there is refused. */
+static void lose_tap(struct guest_net_pump *p)
+{
+	p->tap_gone = true;
+	fprintf(stderr, "guest-net: queue %u: the interface is gone\n", p->index);
+}
+
 /* Until the TAP, the backend or somebody who wants us to stop says something. */
 static bool sleep_now(struct guest_net_pump *p)
 {
@@ -178,13 +186,15 @@ static bool sleep_now(struct guest_net_pump *p)
 		{ .fd = p->stop_fd, .events = POLLIN },
 		{ .fd = sr_netfront_wake_fd(p->front), .events = POLLIN },
 		{ .fd = sr_netfront_fd(p->queue), .events = POLLIN },
-		{ .fd = send ? p->tap : -1, .events = POLLIN },
+		{ .fd = send && !p->tap_gone ? p->tap : -1, .events = POLLIN },
 	};
 
 	if (sr_netfront_arm(p->queue, SR_NETFRONT_RX | (send ? 0 : SR_NETFRONT_TX)))
 		return sr_netfront_status(p->front) == 0;
 	if (poll(fds, 4, -1) < 0 && errno != EINTR)
 		return false;
+	if (fds[3].revents & (POLLERR | POLLNVAL))
+		lose_tap(p);
 	if (fds[2].revents)
 		(void)sr_netfront_ack(p->queue);
 	return !fds[0].revents && !fds[1].revents;
