@@ -136,7 +136,8 @@ static void update_dirty(struct sr_backend *b)
 
 	for (dev = b->devices; dev; dev = next) {
 		next = dev->next;
-		if (dev->dirty || (dev->retry_at && dev->retry_at <= now))
+		if (dev->dirty || (dev->retry_at && dev->retry_at <= now) ||
+		    (dev->remove_at && dev->remove_at <= now))
 			sr_device_update(dev);
 	}
 }
@@ -170,8 +171,10 @@ static int work_timeout(const struct sr_backend *b)
 	if (b->closing)
 		sooner(&when, b->close_deadline);
 	sooner(&when, b->scan_at);
-	for (const struct sr_device *dev = b->devices; dev; dev = dev->next)
+	for (const struct sr_device *dev = b->devices; dev; dev = dev->next) {
 		sooner(&when, dev->retry_at);
+		sooner(&when, dev->remove_at);
+	}
 	if (when == INT64_MAX)
 		return -1;
 	left = when - sr_now_ms();
@@ -269,6 +272,8 @@ static void end(struct sr_backend *b)
 			sr_device_publish_state(dev);
 			sr_device_drop_record(dev);
 		}
+		if (dev->remove_at)
+			sr_device_remove_now(dev);
 		sr_device_free(dev);
 	}
 	for (unsigned i = b->class_count; i > 0; i--)

@@ -106,8 +106,12 @@ int sr_device_publish_offer(struct sr_device *dev);
 int sr_device_publish_state(struct sr_device *dev);
 /* hotplug-status and hotplug-error, with the state. */
 int sr_device_publish_error(struct sr_device *dev);
-/* The directory, where that is our part. */
+/* The directory, where that is our part: after a while, in which the toolstack sees our Closed; or
+ * now. */
 void sr_device_remove_directory(struct sr_device *dev);
+void sr_device_remove_now(struct sr_device *dev);
+/* It is Closed, and maybe nobody will say that it is to go. */
+void sr_device_forgotten(struct sr_device *dev);
 
 /* --- events.c -----------------------------------------------------------------------------------
  */
@@ -116,8 +120,8 @@ int sr_backend_watch_types(struct sr_backend *b);
 /* Makes every device of a backend directory, and has all looked at; again later, if it can't. */
 void sr_backend_scan(struct sr_backend *b, const struct sr_backend_type *type);
 /*
- * Takes what the store has to tell: devices are made, or marked dirty. So much a turn, since a guest
- * can write without end; of the rest the store's descriptor still says that it is there.
+ * Takes what the store has to tell: devices are made, or marked dirty. So much a turn, since a
+ * guest can write without end; of the rest the store's descriptor still says that it is there.
  */
 void sr_backend_take_events(struct sr_backend *b);
 

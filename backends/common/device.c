@@ -239,7 +239,12 @@ static int look(struct sr_device *dev, enum sr_xenbus_event *event)
 	rc = read_own_state(dev, &own);
 	if (rc)
 		return rc;
-	dev->online = sr_device_flag(dev, "online", true);
+	if (own == XenbusStateInitialising)
+		dev->condemned = false;
+	else if (own == XenbusStateClosed && dev->state != XenbusStateClosed && !dev->foreign &&
+		 !dev->unsaid && sr_backend_removes(dev->backend))
+		dev->condemned = true;
+	dev->online = !dev->condemned && sr_device_flag(dev, "online", true);
 	if (dev->foreign && (own == XenbusStateInitialising || own == XenbusStateClosed) &&
 	    !has_rival(dev)) {
 		dev->foreign = false;
@@ -247,6 +252,8 @@ static int look(struct sr_device *dev, enum sr_xenbus_event *event)
 	}
 	if (dev->failed)
 		*event = SR_XB_FAILED;
+	else if (dev->condemned && dev->state != XenbusStateClosed)
+		*event = SR_XB_TOOLSTACK_CLOSED;
 	else if (own == XenbusStateClosing && dev->state != XenbusStateClosing)
 		*event = SR_XB_TOOLSTACK_CLOSING;
 	else
@@ -426,6 +433,8 @@ static bool look_and_act(struct sr_device *dev)
 		return false;
 	again =
 	    apply(dev, event, sr_xenbus_step(dev->state, event, dev->attached != 0, dev->online));
+	if (dev->state == XenbusStateClosed)
+		sr_device_forgotten(dev);
 	if (dev->trouble)
 		sr_device_try_later(dev);
 	else
@@ -440,6 +449,8 @@ void sr_device_update(struct sr_device *dev)
 	/* A frontend that has closed because we are about to go is not to be connected again. */
 	if (dev->backend->stopping || dev->detaching || (dev->backend->closing && !dev->attached))
 		return;
+	if (dev->remove_at && dev->remove_at <= sr_now_ms())
+		sr_device_remove_now(dev);
 	dev->trouble = 0;
 	if (dev->class->prepare)
 		dev->class->prepare(dev);

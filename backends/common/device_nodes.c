@@ -6,6 +6,14 @@
 
 #include "backend.h"
 
+/*
+ * libxl waits for Closed first, which it has to find in the directory, and only then for the
+ * directory's end. One that is gone at once is a device that it could not detach.
+ */
+#define SR_LINGER_MS 1000
+/* For a frontend that comes back; libxl waits for ten seconds. */
+#define SR_FORGOTTEN_MS 5000
+
 /* --- a store that fails -------------------------------------------------------------------------
  */
 
@@ -196,6 +204,15 @@ int sr_device_publish_error(struct sr_device *dev)
 	return publish(dev, put_error);
 }
 
+/*
+ * libxl tells a qdisk's backend nothing when a guest has shut down, and waits for the directory's
+ * end all the same.
+ */
+static bool may_be_forgotten(const struct sr_device *dev)
+{
+	return sr_backend_removes(dev->backend) && !strcmp(dev->type, "qdisk");
+}
+
 /* Unless the toolstack has made it anew since we were to. */
 static int put_removal(struct xs_handle *xs, xs_transaction_t t, void *arg)
 {
@@ -205,11 +222,30 @@ static int put_removal(struct xs_handle *xs, xs_transaction_t t, void *arg)
 
 	if (sr_is_store_trouble(rc))
 		return rc;
-	return rc || !online ? sr_xs_remove(xs, t, dev->path, "") : 0;
+	if (rc || !online || dev->condemned || may_be_forgotten(dev))
+		return sr_xs_remove(xs, t, dev->path, "");
+	return 0;
 }
 
 void sr_device_remove_directory(struct sr_device *dev)
 {
-	if (sr_backend_removes(dev->backend))
-		sr_device_report(dev, "the removal", publish(dev, put_removal));
+	int64_t when = sr_now_ms() + SR_LINGER_MS;
+
+	if (sr_backend_removes(dev->backend) && (!dev->remove_at || dev->remove_at > when))
+		dev->remove_at = when;
+}
+
+void sr_device_forgotten(struct sr_device *dev)
+{
+	if (may_be_forgotten(dev) && !dev->remove_at)
+		dev->remove_at = sr_now_ms() + SR_FORGOTTEN_MS;
+}
+
+void sr_device_remove_now(struct sr_device *dev)
+{
+	dev->remove_at = 0;
+	/* The frontend has come back. */
+	if (dev->state != XenbusStateClosed)
+		return;
+	sr_device_report(dev, "the removal", publish(dev, put_removal));
 }

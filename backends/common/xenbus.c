@@ -30,6 +30,7 @@ static const struct sr_xenbus_step table[XenbusStateReconfigured + 1][SR_XB_EVEN
 		[SR_XB_FRONT_CLOSING] = { INITWAIT, O | W | A },
 		[SR_XB_FRONT_CLOSED] = { INITWAIT, O | W | A },
 		[SR_XB_TOOLSTACK_CLOSING] = { CLOSED, W | R },
+		[SR_XB_TOOLSTACK_CLOSED] = { CLOSED, W | R },
 		[SR_XB_FAILED] = { CLOSED, W | R },
 	},
 	[INITWAIT] = {
@@ -39,6 +40,7 @@ static const struct sr_xenbus_step table[XenbusStateReconfigured + 1][SR_XB_EVEN
 		[SR_XB_FRONT_CLOSED] = { CLOSED, W | C | R },
 		/* No queue yet, so there is nothing that the frontend would have to finish. */
 		[SR_XB_TOOLSTACK_CLOSING] = { CLOSED, W | C | R },
+		[SR_XB_TOOLSTACK_CLOSED] = { CLOSED, W | C | R },
 		[SR_XB_FAILED] = { CLOSED, W | C | R },
 	},
 	[CONNECTED] = {
@@ -50,6 +52,7 @@ static const struct sr_xenbus_step table[XenbusStateReconfigured + 1][SR_XB_EVEN
 		[SR_XB_FRONT_RECONFIGURING] = { RECONFIGURED, G | W },
 		/* The frontend sees it too; its last requests are served until it closes. */
 		[SR_XB_TOOLSTACK_CLOSING] = { CLOSING, A },
+		[SR_XB_TOOLSTACK_CLOSED] = { CLOSED, D | W | C | R },
 		[SR_XB_FAILED] = { CLOSING, D | W | A },
 	},
 	[CLOSING] = {
@@ -57,6 +60,7 @@ static const struct sr_xenbus_step table[XenbusStateReconfigured + 1][SR_XB_EVEN
 		[SR_XB_FRONT_INITIALISING] = { CLOSED, D | W | C | R | A },
 		[SR_XB_FRONT_CLOSING] = { CLOSING, D },
 		[SR_XB_FRONT_CLOSED] = { CLOSED, D | W | C | R },
+		[SR_XB_TOOLSTACK_CLOSED] = { CLOSED, D | W | C | R },
 		[SR_XB_FAILED] = { CLOSING, D },
 	},
 	[CLOSED] = {
@@ -77,6 +81,7 @@ static const struct sr_xenbus_step table[XenbusStateReconfigured + 1][SR_XB_EVEN
 		[SR_XB_FRONT_CLOSING] = { CLOSING, D | W },
 		[SR_XB_FRONT_CLOSED] = { CLOSED, D | W | C | R },
 		[SR_XB_TOOLSTACK_CLOSING] = { CLOSING, A },
+		[SR_XB_TOOLSTACK_CLOSED] = { CLOSED, D | W | C | R },
 		[SR_XB_FAILED] = { CLOSING, D | W | A },
 	},
 };

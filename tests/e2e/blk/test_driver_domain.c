@@ -9,6 +9,8 @@
 
 #include <cmocka.h>
 
+#include <xen/io/xenbus.h>
+
 #include "world.h"
 
 #define WATCHES 124u /* so that few of the 128 are left */
@@ -33,7 +35,7 @@ static void take_watches(const char *address, unsigned count)
 }
 
 /* Disks of several guests, used and taken away again. */
-static void serve_guests(unsigned watches_taken)
+static void serve_guests(unsigned watches_taken, bool dead)
 {
 	struct world w[GUESTS];
 	struct harness h;
@@ -65,11 +67,13 @@ static void serve_guests(unsigned watches_taken)
 		assert_memory_equal(in, out, sizeof(in));
 	}
 	for (unsigned i = 0; i < GUESTS; i++) {
-		harness_back_write(&h, &w[i].disk, "online", "0");
-		harness_back_write(&h, &w[i].disk, "state", "5");
+		/* As libxl does it with a qdisk of a guest that is dying. */
+		harness_back_write(&h, &w[i].disk, "online", dead ? "1" : "0");
+		harness_back_write(&h, &w[i].disk, "state", dead ? "6" : "5");
 		world_close(&w[i]);
 		sr_hv_close(w[i].guest);
-		/* What a toolstack waits for of a driver domain. */
+		/* What a toolstack waits for of a driver domain: one after the other. */
+		harness_await_back(&h, &w[i].disk, "state", XenbusStateClosed);
 		harness_await_back(&h, &w[i].disk, "state", -1);
 	}
 	backend_stop(&b, SR_BLKBACK_CLOSE);
@@ -81,13 +85,19 @@ static void serve_guests(unsigned watches_taken)
 
 static void test_driver_domain(void **state)
 {
-	serve_guests(0);
+	serve_guests(0, false);
 }
 
 /* With no watch left for each guest, one for all of them does it. */
 static void test_watches_run_out(void **state)
 {
-	serve_guests(WATCHES);
+	serve_guests(WATCHES, false);
+}
+
+/* The toolstack asks nobody, and waits for the directory's end. */
+static void test_dead_guests(void **state)
+{
+	serve_guests(0, true);
 }
 
 int main(void)
@@ -95,6 +105,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_driver_domain),
 		cmocka_unit_test(test_watches_run_out),
+		cmocka_unit_test(test_dead_guests),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

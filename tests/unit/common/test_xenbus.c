@@ -109,6 +109,11 @@ static void test_unplug(void **state)
 	s = sr_xenbus_step(XenbusStateInitWait, SR_XB_TOOLSTACK_CLOSING, false, false);
 	assert_int_equal(s.state, XenbusStateClosed);
 	/* Closed already: what the toolstack has overwritten is written again. */
+	s = sr_xenbus_step(XenbusStateConnected, SR_XB_TOOLSTACK_CLOSED, true, false);
+	assert_int_equal(s.actions, SR_XB_DETACH);
+	s = sr_xenbus_step(XenbusStateConnected, SR_XB_TOOLSTACK_CLOSED, false, false);
+	assert_int_equal(s.state, XenbusStateClosed);
+	assert_true(s.actions & SR_XB_REMOVE);
 	s = sr_xenbus_step(XenbusStateClosed, SR_XB_TOOLSTACK_CLOSING, false, false);
 	assert_true((s.actions & SR_XB_WRITE) && (s.actions & SR_XB_REMOVE));
 	/* It is to go, so it is not opened again. */

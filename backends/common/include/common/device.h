@@ -55,6 +55,8 @@ struct sr_device {
 	int (*unsaid)(struct xs_handle *xs, xs_transaction_t t, void *dev);
 	int64_t retry_at;  /* looks again then, in ms of CLOCK_MONOTONIC; 0: at the next event */
 	unsigned retry_ms; /* how long it waited last; 0: xenstore did well */
+	int64_t remove_at; /* its directory is removed then; 0: it stays */
+	bool condemned;    /* it goes, whatever the node online says */
 };
 
 struct sr_device_class {

@@ -22,6 +22,7 @@ enum sr_xenbus_event {
 	SR_XB_FRONT_CLOSED,        /* 6 */
 	SR_XB_FRONT_RECONFIGURING, /* 7: it wants something else of a connection that goes on */
 	SR_XB_TOOLSTACK_CLOSING,   /* the toolstack wrote 5 into our state */
+	SR_XB_TOOLSTACK_CLOSED,    /* it wrote 6: the guest is dead or never lived */
 	SR_XB_FAILED,              /* the device can't go on: the guest broke the protocol */
 	SR_XB_EVENTS,
 };
