@@ -12,7 +12,7 @@ vcpus = {vcpus}
 cpus = "{cpus}"
 extra = "console=hvc0 rdinit=/init quiet loglevel=4 panic=-1 {extra}"
 on_crash = "{on_crash}"
-on_reboot = "destroy"
+on_reboot = "{on_reboot}"
 disk = [ {disks} ]
 vif = [ {vifs} ]
 """
@@ -44,7 +44,7 @@ class Guest(Machine):
     """A Linux guest. Options: memory in MiB, vcpus, cpus, extra (kernel), vifs, config (more lines)."""
 
     def __init__(self, host, name, kind="pv", disks=(), memory=192, vcpus=1, cpus="1", extra="", vifs=(),
-                 on_crash="destroy", config=""):
+                 on_crash="destroy", on_reboot="destroy", config=""):
         if kind not in KINDS:
             raise Failed(f"no kind of guest is called '{kind}': {', '.join(KINDS)}")
         self.host, self.name, self.kind = host, name, kind
@@ -52,7 +52,7 @@ class Guest(Machine):
         self.relay = None
         self.log = None
         self.config = KINDS[kind] + config + COMMON.format(
-            name=name, kind=kind, memory=memory, vcpus=vcpus, cpus=cpus, extra=extra, on_crash=on_crash,
+            name=name, kind=kind, memory=memory, vcpus=vcpus, cpus=cpus, extra=extra, on_crash=on_crash, on_reboot=on_reboot,
             disks=", ".join(f"'{disk}'" for disk in disks), vifs=", ".join(f"'{vif}'" for vif in vifs))
 
     def create(self, timeout=600):

@@ -166,14 +166,20 @@ class Builder:
         for name in ("alias", "symbols"):
             self.tree.data(f"{folder}/modules.{name}", "")
 
-    def base(self, init, agent):
+    def skeleton(self, init):
+        """What any Linux needs that starts with the program `init` of ours."""
         for path in ("/proc", "/sys", "/run", "/tmp", "/root", "/var/log/xen", "/var/lib/xen", "/var/lib/xenstored",
                      "/var/lock", "/etc/xen", "/mnt"):
             self.tree.folder(path)
         self.tree.link("/var/run", "/run")
         self.tree.data("/etc/passwd", "root:x:0:0:root:/root:/bin/sh\n")
         self.tree.data("/etc/group", "root:x:0:\n")
-        self.tree.file("/init", f"{HERE}/{init}")
+        self.tree.file("/init", init)
+        # pthread_cancel() opens it by name.
+        self.program(*self.library("libgcc_s.so.1", []))
+
+    def base(self, init, agent):
+        self.skeleton(f"{HERE}/{init}")
         self.program("/bin/agent", agent)
         self.program("/bin/bash")
         for path in (*FILE_SYSTEM, *NET):
@@ -181,8 +187,6 @@ class Builder:
         self.tree.link("/sbin/mkfs.ext4", "mke2fs")
         self.tree.link("/sbin/fsck.ext4", "e2fsck")
         self.tree.data("/etc/mke2fs.conf", MKE2FS)
-        # pthread_cancel() opens it by name.
-        self.program(*self.library("libgcc_s.so.1", []))
 
 
 def add_tests(builder, build):

@@ -33,10 +33,13 @@ class Lab:
         shutil.rmtree(self.folder, ignore_errors=True)
         os.makedirs(self.folder)
 
+    def release(self, name="bookworm"):
+        return Release(name, self.cache)
+
     def boot(self, release="bookworm", testpmd=False, **options):
         """Boots a host, and ends the one before. See Host for the options; testpmd: with DPDK's in all images."""
         self.end()
-        release = Release(release, self.cache)
+        release = self.release(release)
         made = images(release, self.build, testpmd)
         say(f"booting Xen {release.xen} and Linux {release.kernel_version()}")
         self.boots += 1
