@@ -2,8 +2,10 @@
 #include <common/keep.h>
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -126,4 +128,59 @@ int sr_keeper_process(struct sr_keeper *k)
 		close(k->socket);
 	k->socket = -1;
 	return -EPIPE;
+}
+
+/* --- over an exec -------------------------------------------------------------------------------
+ *
+ * The list is what a set has in memory, the same in both programs: its record is a descriptor's
+ * number and a name of fixed size.
+ */
+
+static int keep_over_exec(int fd, bool keep)
+{
+	return fcntl(fd, F_SETFD, keep ? 0 : FD_CLOEXEC) ? -errno : 0;
+}
+
+int sr_keeper_save(struct sr_keeper *k, int *out)
+{
+	size_t bytes = k->set.count * sizeof(*k->set.items);
+	int fd = memfd_create("splitringd-kept", 0), rc = 0;
+
+	if (fd < 0)
+		return -errno;
+	/* At the offset of 0: a restore begins there. */
+	if (pwrite(fd, k->set.items, bytes, 0) != (ssize_t)bytes)
+		rc = -EIO;
+	for (size_t i = 0; !rc && i < k->set.count; i++)
+		rc = keep_over_exec(k->set.items[i].fd, true);
+	if (rc)
+		close(fd);
+	else
+		*out = fd;
+	return rc;
+}
+
+int sr_keeper_restore(int fd, struct sr_keeper **out)
+{
+	struct sr_keep_item item;
+	struct sr_keeper *k;
+	ssize_t n = 0;
+	int rc = sr_keeper_new(&k);
+
+	while (!rc && (n = read(fd, &item, sizeof(item))) == sizeof(item)) {
+		item.name[sizeof(item.name) - 1] = '\0';
+		rc = sr_keep_name_check(item.name);
+		if (!rc)
+			rc = keep_over_exec(item.fd, false);
+		if (!rc)
+			rc = sr_keep_set_put(&k->set, item.name, item.fd);
+	}
+	if (!rc && n)
+		rc = -EPROTO;
+	close(fd);
+	if (rc)
+		sr_keeper_free(k);
+	else
+		*out = k;
+	return rc;
 }

@@ -39,6 +39,8 @@ static const struct command commands[] = {
 	  cmd_network_link },
 	{ "network-list", "[DOMAIN]... [--json]", "the NICs and their statistics",
 	  cmd_network_list },
+	{ "upgrade", "", "put the splitringd that is installed in the place of the one that runs",
+	  cmd_upgrade },
 	{ "capture", "[VIF] [-w|--write FILE] [-c|--count COUNT] [-s|--snaplen SNAPLEN]",
 	  "what goes through NICs, as pcapng; VIF: vif3.0, DOMAIN, or all", cmd_capture },
 	{ 0 },

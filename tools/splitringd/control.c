@@ -110,6 +110,11 @@ static void on_signal(struct control *c)
 		       "the supervisor is gone: a crash from now on costs the guests their disks; "
 		       "restart splitringd when you can");
 		break;
+	case SIGUSR2:
+		sr_log(&d->src, SR_LOG_INFO,
+		       "answering what is in flight, then leaving the devices to %s", d->program);
+		sr_blkback_stop(c->subject.bb, SR_BLKBACK_HANDOVER);
+		break;
 	default:
 		sr_log(&d->src, SR_LOG_INFO, "signal %u: answering what is in flight, then %s",
 		       info.ssi_signo,
@@ -208,6 +213,7 @@ int control_start(const struct control_subject *subject, struct control **out, s
 	sigaddset(&mask, SIGINT);
 	sigaddset(&mask, SIGHUP);
 	sigaddset(&mask, SIGUSR1);
+	sigaddset(&mask, SIGUSR2);
 	c->signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
 	c->wake = eventfd(0, EFD_CLOEXEC);
 	c->machine = daemon_machine_fd(subject->d);

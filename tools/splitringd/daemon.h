@@ -25,6 +25,9 @@ struct daemon {
 	struct sr_log log;
 	struct sr_log_source src;
 	pid_t supervisor; /* 0: there is none */
+	char **argv;
+	char program[PATH_MAX]; /* this one's path; there may be a newer one by now */
+	int kept_fd;            /* what the program before us kept, or -1: see upgrade.c */
 };
 
 /* How the worker ends. */
@@ -43,6 +46,18 @@ int worker_run(struct daemon *d, int keep_fd, int ready_fd);
 
 /* supervisor.c. Keeps a worker running until it ends by itself. Returns an exit status. */
 int supervisor_run(struct daemon *d);
+
+/*
+ * upgrade.c. An upgrade: the supervisor becomes the program that lies at its path now, by exec, and
+ * keeps what the worker before has left for the next one.
+ */
+
+/* For main: notes the program's path, and what an upgrade has handed on. */
+void daemon_note_program(struct daemon *d, char **argv);
+/* Whether the program at our path would start: it is run to check the configuration. Any thread. */
+int daemon_try_program(const struct daemon *d, struct sr_fail *f);
+/* Returns only if it could not be done: -errno. kept_fd: a list by sr_keeper_save(). */
+int daemon_become_program(struct daemon *d, int kept_fd);
 
 /* process.c: what both kinds of process do. */
 

@@ -79,7 +79,8 @@ static int run(struct daemon *d)
 	sr_log_source_init(&d->src, &d->log, "splitringd");
 	signal(SIGPIPE, SIG_IGN);
 	daemon_raise_fd_limit(d);
-	if (d->opt.supervisor) {
+	/* After an upgrade there is one, or what was handed on would be lost. */
+	if (d->opt.supervisor || d->kept_fd >= 0) {
 		status = supervisor_run(d);
 	} else {
 		status = worker_run(d, -1, -1);
@@ -97,6 +98,7 @@ int main(int argc, char **argv)
 	bool usage;
 	int status = EXIT_DRAINED;
 
+	daemon_note_program(&d, argv);
 	if (options_read(argc, argv, &d.opt, &usage, &f)) {
 		status = say(&f, usage ? EXIT_USAGE : EXIT_FAILED);
 		goto out;

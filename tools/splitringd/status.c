@@ -7,6 +7,7 @@
 #include <drivers/registry.h>
 
 #include <dirent.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -193,12 +194,28 @@ static const char *refresh(const struct control_subject *s, struct json_object *
 	return ret ? strerror(-ret) : NULL;
 }
 
+/*
+ * NULL, or why not. The supervisor does it; that the new program starts is tried here, while the
+ * guests are served.
+ */
+static const char *upgrade(const struct control_subject *s, struct sr_fail *f)
+{
+	if (!s->d->supervisor)
+		return "splitringd has no supervisor that could; restart its service: that is a "
+		       "pause for the guests "
+		       "where systemd keeps their records";
+	if (daemon_try_program(s->d, f))
+		return f->line;
+	return kill(s->d->supervisor, SIGUSR2) ? "the supervisor is gone" : NULL;
+}
+
 char *status_answer(const struct control_subject *s, const char *line)
 {
 	struct json_object *in = json_tokener_parse(line), *out = json_object_new_object();
 	const char *cmd = in ? get_string(in, "cmd") : NULL, *error = NULL;
 	const char *text;
 	char *copy = NULL;
+	struct sr_fail f;
 
 	if (!cmd)
 		error = "not a JSON object with a cmd";
@@ -208,6 +225,8 @@ char *status_answer(const struct control_subject *s, const char *line)
 		add_list(s, out);
 	else if (!strcmp(cmd, "refresh"))
 		error = refresh(s, in);
+	else if (!strcmp(cmd, "upgrade"))
+		error = upgrade(s, &f);
 	else
 		error = "unknown cmd";
 	put_bool(out, "ok", !error);

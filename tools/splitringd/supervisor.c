@@ -30,8 +30,10 @@ struct supervisor {
 	pid_t worker;
 	int64_t started; /* ms */
 	unsigned pause_ms;
-	bool served;   /* some worker has been ready */
-	bool stopping; /* SIGTERM was passed on */
+	bool served;    /* some worker has been ready */
+	bool stopping;  /* SIGTERM was passed on */
+	bool upgrading; /* the worker leaves its devices to one of the program that we are to become
+			 */
 };
 
 static int64_t now_ms(void)
@@ -110,7 +112,9 @@ static void on_signal(struct supervisor *s)
 		return;
 	if (info.ssi_signo == SIGHUP && daemon_open_log(s->d, &f))
 		sr_log(&s->d->src, SR_LOG_ERROR, "%s", f.line);
-	if (info.ssi_signo != SIGHUP)
+	if (info.ssi_signo == SIGUSR2)
+		s->upgrading = true;
+	else if (info.ssi_signo != SIGHUP)
 		s->stopping = true;
 	/* A terminal has sent it to the worker as well. */
 	if (s->worker > 0 && info.ssi_code != SI_KERNEL)
@@ -159,6 +163,20 @@ static void wait_for_worker(struct supervisor *s, int timeout_ms, int *wait_stat
 	}
 }
 
+/* Returns where it can't be: then a worker of this program goes on. */
+static void upgrade(struct supervisor *s)
+{
+	int list = -1, ret = sr_keeper_save(s->keeper, &list);
+
+	s->upgrading = false;
+	if (!ret) {
+		ret = daemon_become_program(s->d, list);
+		close(list);
+	}
+	sr_log(&s->d->src, SR_LOG_ERROR, "%s: can't become it: %s; going on as before",
+	       s->d->program, strerror(-ret));
+}
+
 /* Whether another worker is to be started, after s->pause_ms. */
 static bool wants_another(struct supervisor *s, int wait_status, int *exit_status)
 {
@@ -202,6 +220,10 @@ static int keep_running(struct supervisor *s, bool *child)
 			return EXIT_FAILED;
 		}
 		wait_for_worker(s, 0, &wait_status);
+		if (s->upgrading && !s->stopping) {
+			upgrade(s);
+			continue;
+		}
 		if (!wants_another(s, wait_status, &status))
 			return status;
 		wait_for_worker(s, (int)s->pause_ms, &wait_status);
@@ -212,7 +234,7 @@ static int keep_running(struct supervisor *s, bool *child)
 
 int supervisor_run(struct daemon *d)
 {
-	struct supervisor s = { .d = d, .signals = -1, .ready = -1 };
+	struct supervisor s = { .d = d, .signals = -1, .ready = -1, .served = d->kept_fd >= 0 };
 	int status = EXIT_FAILED;
 	bool child = false;
 	sigset_t mask, worker_mask;
@@ -225,10 +247,12 @@ int supervisor_run(struct daemon *d)
 	sigaddset(&mask, SIGTERM);
 	sigaddset(&mask, SIGINT);
 	sigaddset(&mask, SIGHUP);
+	sigaddset(&mask, SIGUSR2);
 	sigaddset(&mask, SIGCHLD);
 	sigprocmask(SIG_BLOCK, &mask, NULL);
 	s.signals = signalfd(-1, &mask, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (s.signals < 0 || sr_keeper_new(&s.keeper)) {
+	if (s.signals < 0 || (d->kept_fd >= 0 ? sr_keeper_restore(d->kept_fd, &s.keeper)
+					      : sr_keeper_new(&s.keeper))) {
 		sr_log(&d->src, SR_LOG_ERROR, "can't set up the supervisor: %m; free memory");
 		goto out;
 	}

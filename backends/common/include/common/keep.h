@@ -91,6 +91,15 @@ int sr_keeper_fd(const struct sr_keeper *keeper);
  */
 int sr_keeper_process(struct sr_keeper *keeper);
 
+/*
+ * For a supervisor that becomes another program by exec: *fd is a list of what is kept, and neither
+ * it nor what it names is closed by exec any more. The keeper stays usable, should the exec fail.
+ */
+int sr_keeper_save(struct sr_keeper *keeper, int *fd);
+
+/* In that program: a keeper that keeps what the list names. Takes fd. -EPROTO: it is no list. */
+int sr_keeper_restore(int fd, struct sr_keeper **keeper);
+
 /* How many memfds are kept now. */
 size_t sr_keeper_count(const struct sr_keeper *keeper);
 
