@@ -75,6 +75,17 @@ class Guest(Machine):
                                      on_end=lambda: self.channel.end("its console has closed"))
         self.host.guests[self.name] = self
 
+    def came_back(self, fresh, timeout=120):
+        """It has another domain ID; fresh: its agent starts anew, else it goes on in mid-life."""
+        old, number = self.domid, self.channel.next
+        self.host.wait_for(f"another {self.name}", f"id=$(xl domid {self.name}) && [ $id != {old} ]", timeout)
+        self.forget()
+        self.domid = int(self.host.good(f"xl domid {self.name}"))
+        self.connect()
+        self.channel.next = number
+        if fresh:
+            self.channel.wait_hello(timeout)
+
     def wait_gone(self, timeout=60):
         self.host.wait_for(f"the end of {self.name}", f"! xl domid {self.name} 2>/dev/null", timeout)
         self.forget()
