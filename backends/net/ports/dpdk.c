@@ -113,7 +113,8 @@ static uint16_t mtu_of(const struct rte_eth_dev_info *dev, uint16_t wanted)
 {
 	uint32_t extra = RTE_ETHER_HDR_LEN + RTE_ETHER_CRC_LEN, most = dev->max_mtu;
 
-	/* A driver that does not say how much of a frame is no data has frames of this size at most. */
+	/* A driver that does not say how much of a frame is no data has frames of this size at
+	 * most. */
 	if (most == UINT16_MAX && dev->max_rx_pktlen > extra && dev->max_rx_pktlen - extra < most)
 		most = dev->max_rx_pktlen - extra;
 	return (uint16_t)RTE_MAX(RTE_MIN(wanted, most), dev->min_mtu);
@@ -177,17 +178,6 @@ static void find_fds(struct dpdk_port *port, unsigned queues)
 	rte_log_set_level_pattern("lib.ethdev", RTE_LOG_WARNING);
 }
 
-static void dpdk_close(void *arg)
-{
-	struct dpdk_port *port = arg;
-
-	rte_eth_dev_stop(port->id);
-	rte_eth_dev_owner_unset(port->id, port->owner.id);
-	rte_eth_dev_close(port->id);
-	rte_dev_remove(port->device);
-	free(port);
-}
-
 static bool has_ports(const char *device)
 {
 	struct rte_eth_dev_info info;
@@ -198,6 +188,21 @@ static bool has_ports(const char *device)
 		    strcmp(rte_dev_name(info.device), device) == 0)
 			return true;
 	return false;
+}
+
+static void dpdk_close(void *arg)
+{
+	struct dpdk_port *port = arg;
+	char name[RTE_DEV_NAME_MAX_LEN];
+
+	snprintf(name, sizeof(name), "%s", rte_dev_name(port->device));
+	rte_eth_dev_stop(port->id);
+	rte_eth_dev_owner_unset(port->id, port->owner.id);
+	rte_eth_dev_close(port->id);
+	/* Another port of it may be an uplink too. */
+	if (!has_ports(name))
+		rte_dev_remove(port->device);
+	free(port);
 }
 
 /* Takes out a device that was probed in vain. False: it has ports, which are somebody else's. */

@@ -29,7 +29,8 @@ static char error[512];
  */
 
 static struct {
-	bool portless, mute; /* a device without a port; one that says nothing of itself */
+	bool mute;      /* it says nothing of itself */
+	unsigned ports; /* of a device that is plugged in */
 	unsigned plugged, count;
 	uint64_t lacks; /* of what it can do else */
 	struct rte_mbuf *pkts[64];
@@ -103,34 +104,43 @@ static const struct eth_dev_ops fake_ops = {
 	.mtu_set = fake_mtu,
 };
 
-static int fake_probe(struct rte_vdev_device *vdev)
+static void fake_port(struct rte_vdev_device *vdev, unsigned number)
 {
 	static struct rte_ether_addr mac = { { 2, 0, 0, 0, 0, 1 } };
+	char name[RTE_ETH_NAME_MAX_LEN];
 	struct rte_eth_dev *dev;
 
-	fake.plugged++;
-	if (fake.portless)
-		return 0;
-	dev = rte_eth_vdev_allocate(vdev, 0);
+	snprintf(name, sizeof(name), "%s_%u", rte_vdev_device_name(vdev), number);
+	dev = rte_eth_dev_allocate(name);
 	assert_non_null(dev);
+	dev->device = &vdev->device;
 	/* Not of EAL's memory, so nobody is to free it. */
 	dev->data->mac_addrs = &mac;
 	dev->dev_ops = &fake_ops;
 	dev->rx_pkt_burst = fake_rx;
 	dev->tx_pkt_burst = fake_tx;
 	rte_eth_dev_probing_finish(dev);
+}
+
+static int fake_probe(struct rte_vdev_device *vdev)
+{
+	fake.plugged++;
+	for (unsigned i = 0; i < fake.ports; i++)
+		fake_port(vdev, i);
 	return 0;
 }
 
 static int fake_remove(struct rte_vdev_device *vdev)
 {
-	struct rte_eth_dev *dev = rte_eth_dev_allocated(rte_vdev_device_name(vdev));
+	uint16_t id;
 
 	fake.plugged--;
-	if (!dev)
-		return 0;
-	dev->data->mac_addrs = NULL;
-	return rte_eth_dev_release_port(dev);
+	RTE_ETH_FOREACH_DEV_OF(id, &vdev->device)
+	{
+		rte_eth_devices[id].data->mac_addrs = NULL;
+		rte_eth_dev_release_port(&rte_eth_devices[id]);
+	}
+	return 0;
 }
 
 static struct rte_vdev_driver fake_driver = { .probe = fake_probe, .remove = fake_remove };
@@ -198,11 +208,11 @@ static void test_failure_leaves_nothing(void **state)
 	assert_non_null(strstr(error, "says nothing"));
 	assert_int_equal(fake.plugged, 0);
 	fake.mute = false;
-	fake.portless = true;
+	fake.ports = 0;
 	assert_int_equal(open_it(&port), -ENODEV);
 	assert_non_null(strstr(error, "no network device"));
 	assert_int_equal(fake.plugged, 0);
-	fake.portless = false;
+	fake.ports = 1;
 	port = opened();
 	/* But a device of somebody else's stays. */
 	assert_int_equal(open_it(&other), -EBUSY);
@@ -211,8 +221,32 @@ static void test_failure_leaves_nothing(void **state)
 	assert_int_equal(fake.plugged, 0);
 }
 
+/* Of a device with two ports the one that is closed leaves the other at work. */
+static void test_ports_of_a_device(void **state)
+{
+	static const struct packet packet = { .payload = 100 };
+	struct sr_port *first, *second;
+	struct rte_mbuf *m;
+
+	fake.ports = 2;
+	fake.count = 0;
+	first = opened();
+	second = opened();
+	assert_int_equal(fake.plugged, 1);
+	sr_port_close(first);
+	assert_int_equal(fake.plugged, 1);
+	m = packet_new(pool, &packet);
+	assert_int_equal(sr_port_send(second, 0, &m, 1), 1);
+	assert_int_equal(fake.count, 1);
+	rte_pktmbuf_free(m);
+	sr_port_close(second);
+	assert_int_equal(fake.plugged, 0);
+	fake.ports = 1;
+}
+
 static int set_up(void **state)
 {
+	fake.ports = 1;
 	if (sr_eal_start(&(struct sr_eal_options){ .huge = SR_EAL_HUGE_OFF, .memory_mb = 64 },
 			 error, sizeof(error)) ||
 	    sr_mbuf_pool_new("test", 1023, &pool, error, sizeof(error))) {
@@ -233,6 +267,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_tso_asks_for_ip_sums),
 		cmocka_unit_test(test_failure_leaves_nothing),
+		cmocka_unit_test(test_ports_of_a_device),
 	};
 
 	return cmocka_run_group_tests(tests, set_up, tear_down);
