@@ -15,11 +15,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #include <hypervisor.h>
 #include <netfront/netfront.h>
+
+#include "fd_limit.h"
 
 #define MAX_VIFS   256u
 #define BURST      32u
@@ -247,16 +248,6 @@ static bool read_number(const char *text, unsigned min, unsigned max, unsigned *
 
 	*n = (unsigned)v;
 	return end != text && !*end && v >= min && v <= max;
-}
-
-static void raise_fd_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit))
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 int main(int argc, char **argv)

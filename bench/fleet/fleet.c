@@ -9,10 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <time.h>
 #include <xen/io/xenbus.h>
 #include <xenstore.h>
+
+#include "fd_limit.h"
 
 #define FIRST_VDEV  51712u /* xvda; xvdb is 16 further */
 #define PATIENCE_MS 30000u
@@ -97,16 +98,6 @@ static int open_all(struct sr_fleet *f)
 	for (unsigned i = 0; i < f->spec.guests && !rc; i++)
 		rc = make_guest(f, i);
 	return rc;
-}
-
-static void raise_fd_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit))
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 int sr_fleet_new(const struct sr_fleet_spec *spec, struct sr_fleet **fleet)
