@@ -70,9 +70,10 @@ class Guest(Machine):
         node = f"/local/domain/{self.domid}/console/tty"
         tty = self.host.wait_for("a console", f"xenstore-read {node}")
         self.log = open(os.path.join(self.host.folder, f"{self.name}.log"), "a", encoding="utf-8")
-        self.channel = Channel(self.name, lambda text: self.relay.write(text), self.log)
-        self.relay = self.host.start(f"agent relay {tty}", talk=True, on_output=self.channel.feed,
-                                     on_end=lambda: self.channel.end("its console has closed"))
+        # An old relay may end when there is another channel already.
+        self.channel = channel = Channel(self.name, lambda text: self.relay.write(text), self.log)
+        self.relay = self.host.start(f"agent relay {tty}", talk=True, on_output=channel.feed,
+                                     on_end=lambda: channel.end("its console has closed"))
         self.host.guests[self.name] = self
 
     def came_back(self, fresh, timeout=120):
