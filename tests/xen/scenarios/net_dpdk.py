@@ -33,17 +33,28 @@ def end(machine, job):
     machine.good("grep -q 'Port 0 is closed' /tmp/testpmd.log")
 
 
-def backend(lab, host, kind, number):
-    """A stock guest of that kind, whose eth0 is testpmd's in dom0."""
+def backend(lab, host, kind, number, driver=None):
+    """A stock guest of that kind, whose eth0 is testpmd's, in dom0 or in a driver domain."""
     guest = host.create(f"b{kind}", kind)
     device = f"net_xenback0,domid={guest.domid},device=0"
-    with lab.check(f"{kind.upper()}: testpmd on net_xenback answers a stock guest's pings"):
-        job = testpmd(host, device)
-        host.good(f"xl network-attach b{kind} mac={mac(number)} script=vif-nothing")
+    where = f"backend={driver.name}" if driver else "script=vif-nothing"
+    place = " in a driver domain" if driver else ""
+    with lab.check(f"{kind.upper()}: testpmd on net_xenback{place} answers a stock guest's pings"):
+        job = testpmd(driver or host, device)
+        host.good(f"xl network-attach b{kind} mac={mac(number)} {where}")
         up(guest, number)
         pings(guest, DOM0)
-        end(host, job)
+        end(driver or host, job)
     guest.destroy()
+
+
+def driver_domain(lab, host):
+    """An unprivileged domain, by the rights that xl gives it."""
+    driver = host.create("drv", "pv", memory=512, config="driver_domain=1\n")
+    driver.good("modprobe -a xen_evtchn xen_gntdev && modprobe xen_gntalloc limit=8192")
+    backend(lab, host, "pv", 6, driver)
+    backend(lab, host, "pvh", 7, driver)
+    driver.destroy()
 
 
 def frontend(lab, host, kind, number):
@@ -64,6 +75,7 @@ def run(lab):
     host = lab.boot(testpmd=True)
     backend(lab, host, "pv", 2)
     backend(lab, host, "pvh", 3)
+    driver_domain(lab, host)
     host.good("modprobe tun")
     daemon = Daemon(host, f"--bridge xenbr0=tap:{TAP}")
     host.wait_for(TAP, f"[ -e /sys/class/net/{TAP} ]")
