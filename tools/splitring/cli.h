@@ -97,6 +97,7 @@ int cmd_network_detach(struct cli *cli, int argc, char **argv);
 int cmd_network_link(struct cli *cli, int argc, char **argv);
 int cmd_network_list(struct cli *cli, int argc, char **argv);
 int cmd_capture(struct cli *cli, int argc, char **argv);
+int cmd_top(struct cli *cli, int argc, char **argv);
 int cmd_upgrade(struct cli *cli, int argc, char **argv);
 int cmd_block_attach(struct cli *cli, int argc, char **argv);
 int cmd_block_detach(struct cli *cli, int argc, char **argv);

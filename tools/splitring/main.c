@@ -39,6 +39,8 @@ static const struct command commands[] = {
 	  cmd_network_link },
 	{ "network-list", "[DOMAIN]... [--json]", "the NICs and their statistics",
 	  cmd_network_list },
+	{ "top", "[-b|--batch] [-n|--iterations N] [-d|--delay SECONDS] [--json]",
+	  "what disks and NICs do now, a row each", cmd_top },
 	{ "upgrade", "", "put the splitringd that is installed in the place of the one that runs",
 	  cmd_upgrade },
 	{ "capture", "[VIF] [-w|--write FILE] [-c|--count COUNT] [-s|--snaplen SNAPLEN]",
@@ -145,7 +147,7 @@ int cli_option(struct cli *cli, int argc, char **argv, const struct option *opti
 	       int max)
 {
 	/* Those that have a short name too. */
-	static const char with_short[] = "csw";
+	static const char with_short[] = "bcdnsw";
 	char short_names[2 * sizeof(with_short) + 1] = ":", *end = short_names + 1;
 	int c, left;
 
