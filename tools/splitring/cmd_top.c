@@ -153,9 +153,12 @@ static int print_all(struct cli *cli, const struct wish *w)
 			print_json(&now);
 		else
 			print_text(&now);
-		/* Whoever reads it has gone. */
-		if (fflush(stdout))
+		if (fflush(stdout)) {
+			/* A full disk must not pass for success; a reader may go. */
+			if (errno != EPIPE)
+				ret = sr_fail(&cli->fail, errno, "can't write the output: %m");
 			break;
+		}
 	}
 	top_free(&before);
 	top_free(&now);

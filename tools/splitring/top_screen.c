@@ -7,7 +7,7 @@
 #include <unistd.h>
 
 #define SLOWEST_S 60.0
-#define FASTEST_S 0.25
+#define FASTEST_S 0.1
 
 struct screen {
 	struct cli *cli;
@@ -88,10 +88,12 @@ static void press(struct screen *s, int key)
 		s->order = TOP_BY_ERRORS;
 		break;
 	case '+':
-		s->delay = s->delay / 2 < FASTEST_S ? FASTEST_S : s->delay / 2;
+		if (s->delay / 2 >= FASTEST_S)
+			s->delay /= 2;
 		break;
 	case '-':
-		s->delay = s->delay * 2 > SLOWEST_S ? SLOWEST_S : s->delay * 2;
+		if (s->delay * 2 <= SLOWEST_S)
+			s->delay *= 2;
 		break;
 	case 'L' - '@': /* something else has written there */
 		clearok(stdscr, true);
@@ -139,6 +141,9 @@ int top_screen(struct cli *cli, double delay)
 			timeout((int)(s.delay * 1000));
 			key = getch();
 			press(&s, key);
+			/* A terminal that has gone gives no key at once, for ever. */
+			if (key == ERR && !isatty(STDIN_FILENO))
+				s.over = true;
 		} while (key != ERR && !s.over);
 	}
 	endwin();

@@ -62,9 +62,20 @@ class Screen:
         os.write(self.master, key.encode())
 
     def end(self):
-        status = self.process.wait(10)
+        return self.process.wait(10)
+
+    def hang_up(self):
         os.close(self.master)
-        return status
+        self.master = -1
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        if self.master >= 0:
+            os.close(self.master)
 
 
 def test_lines():
@@ -122,22 +133,38 @@ def test_screen():
     """on a terminal: the rows, help and order by keys, quit; a tiny terminal; one that can't be drawn on"""
     with Machine() as m:
         serving(m)
-        screen = Screen(m)
-        screen.await_text("xvda")
-        screen.press("h")
-        screen.await_text("this help")
-        screen.press("e\x0c")  # and all is drawn again: else only what differs
-        screen.await_text("by errors;")
-        screen.press("+")
-        screen.press("q")
-        equal(screen.end(), 0)
-        tiny = Screen(m, 2, 20)
-        tiny.await_text("splitringd")
-        tiny.press("q")
-        equal(tiny.end(), 0)
-        dumb = Screen(m, term="nothing-of-this-name")
-        equal((dumb.process.wait(10), "top --batch" in dumb.read(0.3)), (1, True))
+        with Screen(m) as screen:
+            screen.await_text("xvda")
+            screen.press("h")
+            screen.await_text("this help")
+            screen.press("e\x0c")  # and all is drawn again: else only what differs
+            screen.await_text("by errors;")
+            screen.press("+\x0c")
+            screen.await_text("every 0.1 s")
+            screen.press("+\x0c")
+            screen.await_text("every 0.1 s")
+            screen.press("q")
+            equal(screen.end(), 0)
+        with Screen(m, 2, 20) as tiny:
+            tiny.await_text("splitringd")
+            tiny.press("q")
+            equal(tiny.end(), 0)
+        with Screen(m, term="nothing-of-this-name") as dumb:
+            equal((dumb.end(), "top --batch" in dumb.read(0.3)), (1, True))
         finish(m, "g")
+
+
+def test_hung_up():
+    """a terminal that goes away ends it; a disk that is full is said, with status 1"""
+    with Machine() as m:
+        with Screen(m) as screen:
+            screen.await_text("no splitringd")
+            screen.hang_up()
+            screen.end()
+        with open("/dev/full", "w", encoding="ascii") as full:
+            done = subprocess.run([harness.SPLITRING, "top", "-b", "-n", "1", "-d", "0.1"], env=m.env, stdout=full,
+                                  stderr=subprocess.PIPE, text=True, check=False)
+        equal((done.returncode, "No space left" in done.stderr), (1, True))
 
 
 def test_refused():
@@ -154,4 +181,4 @@ def test_refused():
 
 
 if __name__ == "__main__":
-    main([test_lines, test_json, test_restart, test_screen, test_refused])
+    main([test_lines, test_json, test_restart, test_screen, test_hung_up, test_refused])
