@@ -14,7 +14,7 @@ import time
 
 BUILD, SOURCE = os.environ["SR_BUILD"], os.environ["SR_SOURCE"]
 sys.path.insert(0, f"{SOURCE}/tests/e2e/tools")
-from harness import Machine, Skip, equal, main, run  # noqa: E402
+from harness import Machine, Skip, equal, main, run, wait  # noqa: E402
 
 GUEST_NET = f"{BUILD}/tools/guest-net"
 WIRE = f"{BUILD}/tests/unit/netfront/wire"
@@ -205,8 +205,11 @@ def policies(process):
 
 
 def child(process):
-    with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as file:
-        return int(file.read().split()[0])
+    """Its program, which it starts once its network is up."""
+    def look():
+        with open(f"/proc/{process.pid}/task/{process.pid}/children", encoding="ascii") as file:
+            return file.read().split()
+    return int(wait("the guest's program", look)[0])
 
 
 def test_policy():
