@@ -14,7 +14,7 @@ import termios
 import time
 
 import harness
-from harness import Machine, equal, main, wait
+from harness import Machine, Skip, equal, main, wait
 from load import finish, load, worker
 
 
@@ -29,7 +29,10 @@ class Screen:
     """`splitring top` on a terminal of that many lines and columns."""
 
     def __init__(self, m, lines=24, columns=120, term="xterm"):
-        self.master, slave = pty.openpty()
+        try:
+            self.master, slave = pty.openpty()
+        except OSError as error:
+            raise Skip(f"no pseudo terminal here: {error}") from error
         fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", lines, columns, 0, 0))
         self.process = subprocess.Popen([harness.SPLITRING, "top", "--delay", "0.2"], stdin=slave, stdout=slave,
                                         stderr=slave, env={**m.env, "TERM": term}, start_new_session=True)
