@@ -203,7 +203,7 @@ static int info_of_xen(struct cli *cli, bool json)
 
 int cmd_info(struct cli *cli, int argc, char **argv)
 {
-	struct json_object *question, *answer = NULL, *all;
+	struct json_object *answer = NULL, *all;
 	struct sr_machine_status status;
 	bool json = false;
 	int c, ret;
@@ -223,9 +223,7 @@ int cmd_info(struct cli *cli, int argc, char **argv)
 	if (ret)
 		return sr_fail(&cli->fail, -ret, "%s: the machine does not answer: %s", cli->dir,
 			       strerror(-ret));
-	question = json_object_new_object();
-	json_object_object_add(question, "cmd", json_object_new_string("info"));
-	machine_ask_daemon(cli->dir, 0, question, &answer, &cli->fail);
+	machine_ask(cli->dir, 0, "info", &answer, &cli->fail);
 	if (answer)
 		json_object_object_del(answer, "ok");
 	all = json_object_new_object();

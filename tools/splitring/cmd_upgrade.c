@@ -15,14 +15,6 @@
 
 static const struct option no_options[] = { { 0 } };
 
-static int ask(struct cli *cli, const char *cmd, struct json_object **answer, struct sr_fail *f)
-{
-	struct json_object *question = json_object_new_object();
-
-	json_object_object_add(question, "cmd", json_object_new_string(cmd));
-	return machine_ask_daemon(cli->dir, 0, question, answer, f);
-}
-
 /* Until another process answers. In between nobody does. */
 static int await_other(struct cli *cli, const char *pid, struct json_object **info)
 {
@@ -30,7 +22,7 @@ static int await_other(struct cli *cli, const char *pid, struct json_object **in
 
 	for (unsigned ms = 0; ms < PATIENCE_MS; ms += LOOK_MS) {
 		nanosleep(&(struct timespec){ .tv_nsec = LOOK_MS * 1000000 }, NULL);
-		if (ask(cli, "info", info, &ignored))
+		if (machine_ask(cli->dir, 0, "info", info, &ignored))
 			continue;
 		if (strcmp(told_text(*info, "pid"), pid))
 			return 0;
@@ -49,9 +41,9 @@ int cmd_upgrade(struct cli *cli, int argc, char **argv)
 		return CLI_USAGE;
 	ret = cli_find(cli);
 	if (!ret)
-		ret = ask(cli, "info", &before, &cli->fail);
+		ret = machine_ask(cli->dir, 0, "info", &before, &cli->fail);
 	if (!ret)
-		ret = ask(cli, "upgrade", &answer, &cli->fail);
+		ret = machine_ask(cli->dir, 0, "upgrade", &answer, &cli->fail);
 	json_object_put(answer);
 	if (!ret)
 		ret = await_other(cli, told_text(before, "pid"), &after);

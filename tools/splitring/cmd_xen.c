@@ -14,14 +14,6 @@
 #include <string.h>
 #include <xenstore.h>
 
-static int ask(struct cli *cli, const char *cmd, struct json_object **answer)
-{
-	struct json_object *question = json_object_new_object();
-
-	json_object_object_add(question, "cmd", json_object_new_string(cmd));
-	return machine_ask_daemon(cli->dir, 0, question, answer, &cli->fail);
-}
-
 static int64_t number_of(struct json_object *o, const char *key)
 {
 	struct json_object *v;
@@ -60,7 +52,7 @@ static int find_domain(struct cli *cli, const char *what, unsigned *domid)
 
 int xen_info(struct cli *cli, struct json_object **daemon)
 {
-	int ret = ask(cli, "info", daemon);
+	int ret = machine_ask(cli->dir, 0, "info", daemon, &cli->fail);
 
 	if (!ret)
 		json_object_object_del(*daemon, "ok");
@@ -71,10 +63,10 @@ static int devices_of(struct cli *cli, const char *key, int count, char **domain
 		      struct json_object *array)
 {
 	struct json_object *info = NULL, *answer = NULL, *devices;
-	int ret = ask(cli, "info", &info);
+	int ret = machine_ask(cli->dir, 0, "info", &info, &cli->fail);
 
 	if (!ret)
-		ret = ask(cli, "list", &answer);
+		ret = machine_ask(cli->dir, 0, "list", &answer, &cli->fail);
 	if (ret || !json_object_object_get_ex(answer, key, &devices))
 		goto out;
 	for (int i = 0; (i < count || !i) && !ret; i++) {

@@ -282,6 +282,15 @@ int machine_ask_daemon(const char *dir, unsigned domid, struct json_object *ques
 	return ret ? no_answer(dir, domid, ret, f) : read_answer(text, answer, f);
 }
 
+int machine_ask(const char *dir, unsigned domid, const char *cmd, struct json_object **answer,
+		struct sr_fail *f)
+{
+	struct json_object *question = json_object_new_object();
+
+	json_object_object_add(question, "cmd", json_object_new_string(cmd));
+	return machine_ask_daemon(dir, domid, question, answer, f);
+}
+
 /* Sends a line, and gives the line that comes back with the descriptor beside it, or -1. */
 static int talk_capture(int fd, const char *line, char **answer, int *memory)
 {

@@ -46,6 +46,10 @@ bool machine_has_daemon(const char *dir, unsigned domid);
 int machine_ask_daemon(const char *dir, unsigned domid, struct json_object *question,
 		       struct json_object **answer, struct sr_fail *f);
 
+/* The same for a question that is no more than its cmd. */
+int machine_ask(const char *dir, unsigned domid, const char *cmd, struct json_object **answer,
+		struct sr_fail *f);
+
 /*
  * The same for a question that is answered with a descriptor and whose connection stays: both are
  * the caller's.

@@ -9,14 +9,12 @@
 
 static void ask(struct cli *cli, struct told *told, uint16_t backend)
 {
-	struct json_object *question = json_object_new_object();
 	struct sr_fail ignored;
 
 	json_object_put(told->answer);
 	told->answer = NULL;
 	told->backend = backend;
-	json_object_object_add(question, "cmd", json_object_new_string("list"));
-	machine_ask_daemon(cli->dir, backend, question, &told->answer, &ignored);
+	machine_ask(cli->dir, backend, "list", &told->answer, &ignored);
 }
 
 static int64_t number_of(struct json_object *o, const char *key)

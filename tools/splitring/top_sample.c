@@ -80,11 +80,10 @@ static double threads_s(struct json_object *info, const char *key)
 
 static struct json_object *ask(struct cli *cli, const char *cmd)
 {
-	struct json_object *question = json_object_new_object(), *answer = NULL;
+	struct json_object *answer;
 	struct sr_fail ignored;
 
-	json_object_object_add(question, "cmd", json_object_new_string(cmd));
-	return machine_ask_daemon(cli->dir, 0, question, &answer, &ignored) ? NULL : answer;
+	return machine_ask(cli->dir, 0, cmd, &answer, &ignored) ? NULL : answer;
 }
 
 static const struct top_row *find(const struct top_sample *s, const struct top_row *like)

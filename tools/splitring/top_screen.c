@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <ncurses.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #define SLOWEST_S 60.0
@@ -24,6 +25,7 @@ static const char *const help_lines[] = {
 	"h  this help                 q  quit",
 };
 
+static const char order_keys[] = "noiue"; /* as enum top_order */
 static const char *const order_names[] = {
 	[TOP_BY_NAME] = "name", [TOP_BY_OPERATIONS] = "operations", [TOP_BY_IN] = "in",
 	[TOP_BY_OUT] = "out",   [TOP_BY_ERRORS] = "errors",
@@ -63,6 +65,10 @@ static void draw(struct screen *s)
 
 static void press(struct screen *s, int key)
 {
+	const char *order = key > 0 ? strchr(order_keys, key) : NULL;
+
+	if (order)
+		s->order = (enum top_order)(order - order_keys);
 	switch (key) {
 	case 'q':
 	case 'Q':
@@ -71,21 +77,6 @@ static void press(struct screen *s, int key)
 	case 'h':
 	case '?':
 		s->help = !s->help;
-		break;
-	case 'n':
-		s->order = TOP_BY_NAME;
-		break;
-	case 'o':
-		s->order = TOP_BY_OPERATIONS;
-		break;
-	case 'i':
-		s->order = TOP_BY_IN;
-		break;
-	case 'u':
-		s->order = TOP_BY_OUT;
-		break;
-	case 'e':
-		s->order = TOP_BY_ERRORS;
 		break;
 	case '+':
 		if (s->delay / 2 >= FASTEST_S)

@@ -111,6 +111,10 @@ static void on_signal(struct control *c)
 		       "restart splitringd when you can");
 		break;
 	case SIGUSR2:
+		if (!d->supervisor) {
+			sr_log(&d->src, SR_LOG_WARNING, "no supervisor: not upgraded");
+			break;
+		}
 		sr_log(&d->src, SR_LOG_INFO,
 		       "answering what is in flight, then leaving the devices to %s", d->program);
 		sr_blkback_stop(c->subject.bb, SR_BLKBACK_HANDOVER);

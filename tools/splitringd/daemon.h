@@ -66,9 +66,9 @@ const char *daemon_hypervisor(const struct daemon *d);
 
 /* Locks out a second daemon of the same domain. */
 int daemon_lock(struct daemon *d, struct sr_fail *f);
-/* Opens the log, also again after a rename: the old descriptor's number stays. */
 /* A vbd takes six descriptors of ours, so the usual soft limit of 1024 is too few for 256. */
 void daemon_raise_fd_limit(struct daemon *d);
+/* Opens the log, also again after a rename: the old descriptor's number stays. */
 int daemon_open_log(struct daemon *d, struct sr_fail *f);
 /* "WORKER\nSUPERVISOR\n", at once or not at all; a failure is logged. */
 void daemon_write_pidfile(const struct daemon *d, pid_t worker);

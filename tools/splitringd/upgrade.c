@@ -26,8 +26,8 @@ void daemon_note_program(struct daemon *d, char **argv)
 	unsetenv(HANDED_ON);
 }
 
-/* What is left of the program's last words in a pipe is the reason. */
-static int read_reason(int fd, char *line, size_t size)
+/* The first line of what the program says is the reason. */
+static void read_reason(int fd, char *line, size_t size)
 {
 	size_t len = 0;
 	ssize_t n;
@@ -36,7 +36,6 @@ static int read_reason(int fd, char *line, size_t size)
 		len += (size_t)n;
 	line[len] = '\0';
 	line[strcspn(line, "\n")] = '\0';
-	return 0;
 }
 
 static int spawn(const struct daemon *d, int err_fd, pid_t *pid)

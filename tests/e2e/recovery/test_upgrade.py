@@ -12,6 +12,7 @@ from load import finish, load, requests, worker
 
 UPGRADES = int(os.environ.get("SR_UPGRADES", "20"))
 SIZE = 8 << 20
+SPLITRINGD = harness.SPLITRINGD
 
 
 def install(m):
@@ -20,9 +21,6 @@ def install(m):
     shutil.copy(SPLITRINGD, path + ".new")
     os.rename(path + ".new", path)
     return path
-
-
-SPLITRINGD = harness.SPLITRINGD
 
 
 def serving(m):
@@ -90,6 +88,10 @@ def test_alone():
         status, _, err = m.splitring("upgrade")
         assert status == 1 and "no supervisor" in err and err.count("\n") == 1, err
         equal(m.splitring("upgrade", "now")[0], 2)
+        # Nobody would go on with what it leaves.
+        os.kill(m.daemon.pid, signal.SIGUSR2)
+        wait("its word", lambda: "not upgraded" in m.log())
+        equal(m.info()["pid"], m.daemon.pid)
 
 
 def test_locked():

@@ -257,20 +257,24 @@ static void test_segments_to_the_machine(void **state)
 	assert_int_equal(hdr.csum_offset, 16);
 }
 
+/* Of a TCP segment that is to be cut. */
+static const struct virtio_net_hdr segment_hdr = {
+	.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
+	.gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
+	.gso_size = 1448,
+	.hdr_len = TCP_FRAME,
+	.csum_start = 34,
+	.csum_offset = 16,
+};
+
 static void test_segments_from_the_machine(void **state)
 {
-	const struct virtio_net_hdr hdr = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
-					    .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
-					    .gso_size = 1448,
-					    .hdr_len = TCP_FRAME,
-					    .csum_start = 34,
-					    .csum_offset = 16 };
 	static uint8_t frame[60000];
 	struct rte_mbuf *m;
 
 	(void)state;
 	make_tcp(frame, sizeof(frame));
-	machine_sends(&hdr, frame, sizeof(frame));
+	machine_sends(&segment_hdr, frame, sizeof(frame));
 	m = port_gets();
 	assert_true(m->ol_flags & RTE_MBUF_F_TX_TCP_SEG);
 	assert_true(m->ol_flags & RTE_MBUF_F_TX_IPV4);
@@ -283,16 +287,10 @@ static void test_segments_from_the_machine(void **state)
 
 static struct rte_mbuf *get_segment(uint8_t *frame, size_t len)
 {
-	const struct virtio_net_hdr hdr = { .flags = VIRTIO_NET_HDR_F_NEEDS_CSUM,
-					    .gso_type = VIRTIO_NET_HDR_GSO_TCPV4,
-					    .gso_size = 1448,
-					    .hdr_len = TCP_FRAME,
-					    .csum_start = 34,
-					    .csum_offset = 16 };
 	struct rte_mbuf *m;
 
 	make_tcp(frame, len);
-	machine_sends(&hdr, frame, len);
+	machine_sends(&segment_hdr, frame, len);
 	m = port_gets();
 	/* What fits one segment is none of several. */
 	assert_int_equal((m->ol_flags & RTE_MBUF_F_TX_TCP_SEG) != 0, len > TCP_FRAME + 1448);

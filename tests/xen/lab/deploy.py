@@ -8,7 +8,6 @@ from .driver import Driver, config, image, with_agent
 from .guest import Guest
 from .image import EXT4, Builder, pack, write
 from .net import BRIDGE, DOM0, bridge_linux
-from .say import Failed
 
 NVME = "/dev/nvme{}n1"
 # What the disks of the host are, in dom0: files for it, the driver domain's images, Debian.
@@ -135,9 +134,3 @@ class Small(Guest):
         super().came_back(fresh, timeout)
         if fresh:
             self.up()
-
-
-def no_errors(guest):
-    text = guest.run("dmesg | grep -iE 'I/O error|blk_update|critical|xvd.*(fail|error)'").output.strip()
-    if text:
-        raise Failed(f"{guest.name}'s kernel saw errors:\n{text[:600]}")

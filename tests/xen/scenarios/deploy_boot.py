@@ -3,7 +3,8 @@ import os
 import time
 
 from lab.debian import ADDRESS, INSTALLED
-from lab.deploy import DEBIAN, IMAGES, Small, boot, driver, no_errors, vbd, vif
+from lab.deploy import DEBIAN, IMAGES, Small, boot, driver, vbd, vif
+from lab.disk import no_errors
 from lab.guest import Guest
 from lab.net import DOM0
 from lab.say import Failed, say

@@ -1,5 +1,6 @@
 """The toolstack's whole life against a driver domain: what xl does with a guest of its."""
-from lab.deploy import Small, boot, driver, no_errors, vbd, vif
+from lab.deploy import Small, boot, driver, vbd, vif
+from lab.disk import no_errors
 from lab.scenario import equal
 
 SAVED = "/tmp/saved"
@@ -128,6 +129,8 @@ def run(lab):
     drv = None
     with lab.check("a driver domain of the image serves"):
         drv = driver(host, "pv")
+    if not drv:
+        return
     try:
         one_kind(lab, host, drv, "pv")
         slow_store(lab, host, drv)
